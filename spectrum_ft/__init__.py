@@ -1,0 +1,69 @@
+"""Full-fine-tuning quality without full-fine-tuning memory.
+
+    import spectrum_ft
+
+    report = spectrum_ft.scan("./model")                        # scores, from the files alone
+    planned = spectrum_ft.make_plan(report, spectrum_ft.PlanRequest(share=0.25))
+    planned.plan.train                                          # the tensors to train
+
+Importing this package loads nothing heavy; each name is resolved when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spectrum_ft.checkpoints.checkpoint import Checkpoint as Checkpoint
+    from spectrum_ft.checkpoints.checkpoint import open_checkpoint as open_checkpoint
+    from spectrum_ft.errors import CheckpointError as CheckpointError
+    from spectrum_ft.errors import OutputError as OutputError
+    from spectrum_ft.errors import PlanError as PlanError
+    from spectrum_ft.errors import RecordError as RecordError
+    from spectrum_ft.errors import SpectrumError as SpectrumError
+    from spectrum_ft.planning.making import Planned as Planned
+    from spectrum_ft.planning.making import PlanRequest as PlanRequest
+    from spectrum_ft.planning.making import make_plan as make_plan
+    from spectrum_ft.records import Plan as Plan
+    from spectrum_ft.records import ScannedMatrix as ScannedMatrix
+    from spectrum_ft.records import ScanReport as ScanReport
+    from spectrum_ft.records import SkippedTensor as SkippedTensor
+    from spectrum_ft.scanning import iter_scan as iter_scan
+    from spectrum_ft.scanning import prepare_scan as prepare_scan
+    from spectrum_ft.scanning import scan as scan
+    from spectrum_ft.spectra.store import SpectraStore as SpectraStore
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Checkpoint": "checkpoints.checkpoint",
+    "CheckpointError": "errors",
+    "OutputError": "errors",
+    "Plan": "records",
+    "PlanError": "errors",
+    "PlanRequest": "planning.making",
+    "Planned": "planning.making",
+    "RecordError": "errors",
+    "ScanReport": "records",
+    "ScannedMatrix": "records",
+    "SkippedTensor": "records",
+    "SpectraStore": "spectra.store",
+    "SpectrumError": "errors",
+    "iter_scan": "scanning",
+    "make_plan": "planning.making",
+    "open_checkpoint": "checkpoints.checkpoint",
+    "prepare_scan": "scanning",
+    "scan": "scanning",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from the module that defines it (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,62 @@
+"""The one door for results: whole files or nothing, and nothing overwritten by accident."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from spectrum_ft.errors import OutputError
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """Raise `OutputError` now if `write_file` could not succeed later.
+
+    Called before long work, so that nobody waits for a result that has nowhere to go.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder", "give the name of a file")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: already exists", "pass --force to replace it")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: not a regular file", "give the name of a file")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder", "make it first, or give another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: may not be written to", "give a path elsewhere")
+
+
+def write_file(path: Path, content: str, *, force: bool) -> None:
+    """Write `content` as UTF-8 to `path`: all of it, or nothing at all.
+
+    Written beside the target under a temporary name, flushed to disk and renamed. Without `force`
+    the name is taken by a link, which fails if another process took it in the meantime. File modes
+    follow the umask; a replaced file keeps its own. Raises `OutputError`.
+    """
+    check_writable(path, force=force)
+    try:
+        mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".spectrum-ft-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            if force:
+                os.replace(name, path)
+            else:
+                os.link(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except FileExistsError:
+        raise OutputError(f"{path}: already exists", "pass --force to replace it") from None
+    except OSError as fault:
+        raise OutputError(
+            f"{path}: cannot be written ({fault.strerror})", "make room there, or give another path"
+        ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
