@@ -1,0 +1,1 @@
+"""Where weights come from: a model's files as a lazy index of tensors."""

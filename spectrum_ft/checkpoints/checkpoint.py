@@ -1,0 +1,126 @@
+"""A checkpoint as an index of tensors whose values are read one at a time, on demand."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectrum_ft.checkpoints.dequantizing import decode
+from spectrum_ft.checkpoints.file_reading import read_range
+from spectrum_ft.checkpoints.folder import pickles_in, read_folder
+from spectrum_ft.checkpoints.gguf_file import read_gguf_header
+from spectrum_ft.checkpoints.hub import fetch_from_hub, is_hub_id
+from spectrum_ft.checkpoints.naming import Place, natural_key, place_tensors
+from spectrum_ft.checkpoints.packaged import packaged_path
+from spectrum_ft.checkpoints.pickles import convert_pickles
+from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
+from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.errors import CheckpointError
+
+PACKAGED_PREFIX = "packaged:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where a model's tensors lie and what they are called; holds no values and no open file."""
+
+    source: str
+    """What the user gave: a path, a Hub id or `packaged:NAME`."""
+    revision: str | None
+    """The commit that a Hub id was pinned to; None for local files."""
+    entries: tuple[TensorEntry, ...]
+    """Every tensor, in natural order of its name (`layers.2` before `layers.10`)."""
+    places: Mapping[str, Place]
+    """Kind, layer, expert and role of each tensor, by name."""
+
+    @property
+    def num_params(self) -> int:
+        """The number of weights that the checkpoint stores."""
+        return sum(entry.num_params for entry in self.entries)
+
+    @property
+    def num_layers(self) -> int:
+        """The number of blocks; of several stacks, that of the longest."""
+        return len({place.layer for place in self.places.values()} - {None})
+
+
+def read_bytes(entry: TensorEntry) -> NDArray[np.uint8]:
+    """The tensor's bytes as they stand in its file, a writable 1-D array."""
+    return read_range(entry.file, entry.offset, entry.num_bytes)
+
+
+def content_digest(raw: NDArray[np.uint8], entry: TensorEntry) -> str:
+    """SHA-256 over the tensor's type, shape and bytes, in hex: equal content, equal digest."""
+    digest = hashlib.sha256(f"{entry.dtype} {list(entry.shape)}\n".encode())
+    digest.update(raw.data)
+    return digest.hexdigest()
+
+
+def read_tensor(entry: TensorEntry) -> NDArray[np.float32] | NDArray[np.float64]:
+    """The tensor's values, float32 (float64 if stored so), in its own shape."""
+    return decode(read_bytes(entry), entry)
+
+
+def fingerprint(entries: Iterable[TensorEntry]) -> str:
+    """SHA-256 over the sorted (name, shape) pairs, in hex: which model it is."""
+    pairs = sorted((entry.name, list(entry.shape)) for entry in entries)
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
+    """The checkpoint that `source` names; only headers are read.
+
+    `source` is a transformers folder, a .safetensors or .gguf file, a Hub id (`owner/name`,
+    optionally `@revision`) or `packaged:NAME`. An existing path wins over a Hub id. Pickled
+    weights are read only with `allow_pickle`, in a process of their own, tensors only.
+    Raises `CheckpointError`.
+    """
+    revision = None
+    if source.startswith(PACKAGED_PREFIX):
+        path = packaged_path(source.removeprefix(PACKAGED_PREFIX))
+    elif not Path(source).exists() and is_hub_id(source):
+        snapshot = fetch_from_hub(source)
+        path, revision = snapshot.folder, snapshot.revision
+    else:
+        path = Path(source)
+    entries = _read_path(path, allow_pickle=allow_pickle)
+    if not entries:
+        raise CheckpointError(f"{path}: holds no tensors", "download the checkpoint again")
+    ordered = tuple(sorted(entries, key=lambda entry: natural_key(entry.name)))
+    places = place_tensors([entry.name for entry in ordered])
+    return Checkpoint(source=source, revision=revision, entries=ordered, places=places)
+
+
+def _read_path(path: Path, *, allow_pickle: bool) -> tuple[TensorEntry, ...]:
+    if path.is_dir():
+        pickles = pickles_in(path) if allow_pickle else ()
+        has_others = any(path.glob("*.safetensors")) or any(path.glob("*.gguf"))
+        return convert_pickles(pickles) if pickles and not has_others else read_folder(path)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such file or folder",
+            "give a model folder, a .safetensors or .gguf file, or a Hub id such as owner/name",
+        )
+    if path.suffix == ".safetensors":
+        return read_safetensors_header(path)
+    if path.suffix == ".gguf":
+        return read_gguf_header(path).entries
+    if path.suffix in {".bin", ".pt", ".pth"} and allow_pickle:
+        return convert_pickles([path])
+    raise _not_weights(path)
+
+
+def _not_weights(path: Path) -> CheckpointError:
+    if path.suffix in {".bin", ".pt", ".pth"}:
+        return CheckpointError(
+            f"{path}: pickled weights can run code when they are read",
+            "convert it to safetensors, or pass --allow-pickle if you trust its author",
+        )
+    return CheckpointError(
+        f"{path}: not a weight file that can be read",
+        "give a model folder, a .safetensors file or a .gguf file",
+    )

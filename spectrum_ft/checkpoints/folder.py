@@ -1,0 +1,64 @@
+"""Which files of a model's folder hold its weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spectrum_ft.checkpoints.gguf_file import read_gguf_header
+from spectrum_ft.checkpoints.index import read_sharded
+from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
+from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth")
+
+
+def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
+    """The tensors of the checkpoint in `folder`, from headers only.
+
+    The first that is there wins: the shard index, `model.safetensors`, the only .safetensors
+    file, the only .gguf file. Raises `CheckpointError` where there is none, or no telling which.
+    """
+    if (folder / INDEX).exists():
+        return read_sharded(folder / INDEX)
+    if (folder / SINGLE).exists():
+        return read_safetensors_header(folder / SINGLE)
+    for pattern, read in (("*.safetensors", read_safetensors_header), ("*.gguf", _read_gguf)):
+        found = sorted(folder.glob(pattern))
+        if len(found) == 1:
+            return read(found[0])
+        if found:
+            raise _ambiguous(folder, found)
+    raise _no_weights(folder)
+
+
+def _read_gguf(path: Path) -> tuple[TensorEntry, ...]:
+    return read_gguf_header(path).entries
+
+
+def pickles_in(folder: Path) -> Sequence[Path]:
+    """The weight files in `folder` that are (or may be) pickles, sorted."""
+    return sorted(path for pattern in PICKLES for path in folder.glob(pattern))
+
+
+def _ambiguous(folder: Path, found: Sequence[Path]) -> CheckpointError:
+    names = ", ".join(ascii(path.name)[1:-1] for path in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return CheckpointError(
+        f"{folder}: {len(found)} weight files and no {INDEX}: {names}{more}",
+        "give one file, or download the index as well",
+    )
+
+
+def _no_weights(folder: Path) -> CheckpointError:
+    pickles = pickles_in(folder)
+    if pickles:
+        return CheckpointError(
+            f"{folder}: only pickled weights ({pickles[0].name}), and pickles can run code",
+            "convert it to safetensors, or pass --allow-pickle if you trust its author",
+        )
+    return CheckpointError(
+        f"{folder}: no weights here (looked for .safetensors and .gguf)",
+        "give the folder that holds the model's weight files",
+    )

@@ -1,0 +1,123 @@
+"""The header of a safetensors file, checked before anything trusts it.
+
+Format: 8 bytes of little-endian header length, a JSON header, then the tensors' bytes without
+gaps (https://huggingface.co/docs/safetensors). Nothing is allocated from an unchecked length.
+"""
+
+import math
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+
+from typing_extensions import TypeIs
+
+from spectrum_ft.checkpoints.file_reading import describe_content, open_regular
+from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.errors import CheckpointError
+from spectrum_ft.strict_json import JsonFault, parse_json
+
+MAX_HEADER_BYTES = 100_000_000
+"""The upstream limit of the format."""
+
+_READABLE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+
+_BITS = {
+    **dict.fromkeys(["F64", "I64", "U64", "C64"], 64),
+    **dict.fromkeys(["F32", "I32", "U32"], 32),
+    **dict.fromkeys(["F16", "BF16", "I16", "U16"], 16),
+    **dict.fromkeys(["F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"], 8),
+    **dict.fromkeys(["F8_E4M3FNUZ", "F8_E5M2FNUZ"], 8),
+    **dict.fromkeys(["F6_E2M3", "F6_E3M2"], 6),
+    "F4": 4,
+}
+
+
+def read_safetensors_header(path: Path) -> tuple[TensorEntry, ...]:
+    """The tensors that `path` holds, in the order of their bytes.
+
+    Raises `CheckpointError`, naming the file and the tensor, for whatever is not a whole,
+    well-formed safetensors file. No tensor data is read.
+    """
+    with closing(open_regular(path)) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(64)
+        if len(start) < 8:
+            _refuse(path, f"too short for a safetensors file ({size} bytes)")
+        length = int.from_bytes(start[:8], "little")
+        if length > min(MAX_HEADER_BYTES, size - 8) or start[8:9] != b"{":
+            _refuse_start(path, start, length, size)
+        file.seek(8)
+        header = file.read(length)
+    try:
+        table = parse_json(header)
+    except JsonFault as fault:
+        _refuse(path, f"bad header: {fault}")
+    return _entries(path, table, data_start=8 + length, data_bytes=size - 8 - length)
+
+
+def _refuse(path: Path, what: str, hint: str = "download the file again") -> NoReturn:
+    raise CheckpointError(f"{path}: {what}", hint)
+
+
+def _refuse_start(path: Path, start: bytes, length: int, size: int) -> NoReturn:
+    known = describe_content(start)
+    if known is not None:
+        _refuse(path, f"not a safetensors file but {known[0]}", known[1])
+    if length > MAX_HEADER_BYTES:
+        _refuse(path, f"not a safetensors file: its header would be {length:,} bytes long")
+    if length > size - 8:
+        _refuse(path, f"truncated: the header takes {length:,} bytes, the file has {size:,}")
+    _refuse(path, "not a safetensors file: its header is not a JSON object")
+
+
+def _entries(
+    path: Path, table: dict[str, Any], data_start: int, data_bytes: int
+) -> tuple[TensorEntry, ...]:
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        _refuse(path, "bad header: __metadata__ is not a table of strings")
+    entries = [_entry(path, name, info, data_start) for name, info in table.items()]
+    entries.sort(key=lambda entry: (entry.offset, entry.num_bytes))
+    expected = data_start
+    for entry in entries:
+        if entry.offset != expected:
+            _refuse(path, f"bad header: {ascii(entry.name)[:200]} overlaps or leaves a gap")
+        expected += entry.num_bytes
+    missing = expected - (data_start + data_bytes)
+    if missing > 0:
+        _refuse(path, f"truncated: {missing:,} bytes of tensor data are missing")
+    if missing < 0:
+        _refuse(path, f"{-missing:,} unexpected bytes after the last tensor")
+    return tuple(entries)
+
+
+def _entry(path: Path, name: str, info: Any, data_start: int) -> TensorEntry:
+    shown = ascii(name)[:200]
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        _refuse(path, f"bad header: the tensor name {shown} is not valid Unicode")
+    if not isinstance(info, dict):
+        _refuse(path, f"bad header: {shown} is not a table")
+    dtype, shape, offsets = (info.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+        _refuse(path, f"bad header: {shown} has a bad shape or bad data_offsets")
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        _refuse(path, f"{shown} has the unknown type {ascii(dtype)[:40]}", "upgrade spectrum-ft")
+    begin, end = offsets
+    if (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
+        _refuse(path, f"bad header: {shown} of {shape} {dtype} cannot take {end - begin:,} bytes")
+    return TensorEntry(
+        name=name,
+        shape=tuple(shape),
+        dtype=_READABLE.get(dtype, dtype),
+        file=path,
+        offset=data_start + begin,
+        num_bytes=end - begin,
+    )
+
+
+def _naturals(values: Any) -> TypeIs[list[int]]:
+    """Whether `values` is a list of whole numbers from 0 on; True and 2.0 are not."""
+    return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
