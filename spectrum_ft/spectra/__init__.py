@@ -1,0 +1,1 @@
+"""Singular values of one matrix: how they are found, judged, scored and kept."""

@@ -1,0 +1,114 @@
+"""Singular values of one matrix, and how far each may be off.
+
+Letters: W is m x n, p = min(m, n), q = max(m, n); S are the p singular values, descending.
+
+The values are the square roots of the eigenvalues of the smaller Gram matrix, p x p: no vectors
+are formed, and a symmetric rank-q update costs half of a product. Squaring W squares its
+condition number, so small values are less certain than large ones; `uncertainty` says by how
+much, and `spectrum_ft.spectra.resolving` decides when a more careful method is worth its cost.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+
+Matrix = NDArray[np.float32] | NDArray[np.float64]
+Values = NDArray[np.float64]
+Method = Literal["gram32", "gram64", "svd64"]
+
+METHODS: tuple[Method, ...] = ("gram32", "gram64", "svd64")
+"""Cheapest first: each is more accurate, slower and larger in memory than the one before."""
+
+_PANEL_BYTES = 32 * 2**20
+
+
+class UnscorableError(Exception):
+    """A matrix that has no meaningful singular values; the text is the reason for a report."""
+
+
+def largest_magnitude(matrix: Matrix) -> float:
+    """max |w| over all entries; NaN if any entry is NaN, inf if any is infinite.
+
+    Made of two reductions because `abs(matrix)` would need a second matrix. Checked before any
+    solver sees the matrix: LAPACK may answer finite values for a NaN, or never return on an Inf.
+    """
+    return max(float(matrix.max()), -float(matrix.min()))
+
+
+def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
+    """The p singular values of a finite, non-zero matrix, descending, float64.
+
+    `take` hands the matrix over: it is overwritten, and freed as soon as its Gram matrix stands.
+    The entries are first scaled by a power of two to at most 1, which is exact and keeps the
+    squares of very large and very small weights in range; so a matrix scaled by a power of two
+    has exactly scaled values. Raises `UnscorableError`.
+    """
+    matrix = take()
+    magnitude = largest_magnitude(matrix)
+    if not math.isfinite(magnitude):
+        raise UnscorableError("holds NaN or infinite weights")
+    if magnitude == 0.0:
+        raise UnscorableError("all weights are zero")
+    _, exponent = math.frexp(magnitude)
+    scaled = np.ldexp(matrix, -exponent, out=matrix)
+    del matrix
+    if method == "svd64":
+        values = _direct(scaled)
+    else:
+        gram = _gram_float32(scaled) if method == "gram32" else _gram_float64(scaled)
+        del scaled
+        squares = np.linalg.eigvalsh(gram, UPLO="L").astype(np.float64)[::-1]
+        values = np.sqrt(np.maximum(squares, 0.0))
+    return np.ldexp(values, exponent)
+
+
+def _direct(matrix: Matrix) -> Values:
+    """The singular values by a float64 SVD; `UnscorableError` if it does not converge."""
+    try:
+        return np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
+    except np.linalg.LinAlgError:
+        raise UnscorableError("the singular values did not converge") from None
+
+
+def _gram_float32(matrix: Matrix) -> NDArray[np.float32]:
+    """The smaller Gram matrix in float32; only its lower triangle is filled. (p, p)"""
+    single = matrix.astype(np.float32, copy=False)
+    # BLAS reads columns first, so it sees the transposed matrix; W.T is a view, nothing moves.
+    upper = blas.ssyrk(1.0, single.T, trans=int(matrix.shape[0] < matrix.shape[1]))
+    return np.asarray(upper.T)
+
+
+def _gram_float64(matrix: Matrix) -> NDArray[np.float64]:
+    """The smaller Gram matrix in float64, from one panel at a time. (p, p), lower triangle"""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T  # (q, p)
+    p = tall.shape[1]
+    rows = max(1, _PANEL_BYTES // (8 * p))
+    upper = np.zeros((p, p), dtype=np.float64, order="F")
+    for begin in range(0, tall.shape[0], rows):
+        panel = np.ascontiguousarray(tall[begin : begin + rows], dtype=np.float64)  # (rows, p)
+        upper = blas.dsyrk(1.0, panel.T, beta=1.0, c=upper, overwrite_c=1)
+    return upper.T
+
+
+def uncertainty(values: Values, shape: tuple[int, int], method: Method) -> Values:
+    """How far each singular value may be from the true one, in the unit of the values. (p,)
+
+    For a Gram matrix formed with unit roundoff u: |s^2 - s_hat^2| <= sqrt(m + n) u s_max^2 (the
+    probabilistic rounding bound of Higham and Mary 2019, where the classical one has m + n), so
+    |s - s_hat| <= sqrt(m + n) u s_max^2 / (s + s_hat), which is evaluated at the worse end. A
+    direct SVD is backward stable: the same bound without the square.
+    """
+    roundoff = 2.0**-24 if method == "gram32" else 2.0**-53
+    relative = math.sqrt(sum(shape)) * roundoff
+    top = values[0] if len(values) else 0.0
+    if method == "svd64":
+        return np.full_like(values, relative * top)
+    squares, bound = values**2, relative * top**2
+    lowest = np.sqrt(np.maximum(squares - bound, 0.0))
+    # Below sqrt(bound) the true value may be anything from 0 to about twice that.
+    safe = np.maximum(values + lowest, math.sqrt(bound))
+    return bound / safe

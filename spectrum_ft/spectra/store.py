@@ -1,0 +1,130 @@
+"""Spectra that were computed once and are kept for ever, in one SQLite file.
+
+A row is the singular values of one tensor content by one method: its key is the digest of type,
+shape and bytes, so a renamed, moved or fine-tuned model finds what it shares with earlier scans.
+Each row carries a checksum; a damaged one counts as absent and is computed again.
+"""
+
+import hashlib
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from spectrum_ft.cache_folder import cache_folder
+from spectrum_ft.errors import OutputError
+from spectrum_ft.spectra.solvers import Method, Values
+
+FILE_NAME = "spectra.sqlite"
+
+BACKEND = "cpu-1"
+"""Part of each key: which arithmetic made the values. Raise it when a solver changes."""
+
+_SCHEMA = """
+create table if not exists spectra (
+    digest text not null,
+    method text not null,
+    backend text not null,
+    singular_values blob not null,
+    checksum blob not null,
+    created real not null,
+    primary key (digest, method, backend)
+)
+"""
+
+
+class SpectraStore:
+    """Singular values by content digest and method. Safe to share between threads and processes."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the store in the file `path`, made if absent; in memory only, for None.
+
+        Raises `OutputError` where the file cannot be used.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                path or ":memory:", timeout=60.0, check_same_thread=False
+            )
+            with self._database:
+                self._database.execute(_SCHEMA)
+        except (sqlite3.Error, OSError) as fault:
+            raise OutputError(
+                f"{path}: the store of spectra cannot be used ({fault})",
+                "delete that file, set SPECTRUM_FT_CACHE to another folder, or pass --no-cache",
+            ) from None
+
+    @classmethod
+    def in_user_cache(cls) -> Self:
+        """The user's own store, shared by all scans."""
+        return cls(cache_folder() / FILE_NAME)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._database.close()
+
+    def get(self, digest: str, method: Method) -> Values | None:
+        """The singular values kept for this content and method, or None."""
+        with self._lock:
+            row = self._database.execute(
+                "select singular_values, checksum from spectra"
+                " where digest = ? and method = ? and backend = ?",
+                (digest, method, BACKEND),
+            ).fetchone()
+        if row is None or _checksum(digest, method, row[0]) != row[1]:
+            return None
+        return np.frombuffer(row[0], dtype="<f8").astype(np.float64)
+
+    def put(self, digest: str, method: Method, values: Values) -> None:
+        """Keep these singular values, in a transaction of their own."""
+        blob = values.astype("<f8").tobytes()
+        row = (digest, method, BACKEND, blob, _checksum(digest, method, blob), time.time())
+        try:
+            with self._lock, self._database:
+                self._database.execute(
+                    "insert or replace into spectra"
+                    " (digest, method, backend, singular_values, checksum, created)"
+                    " values (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+        except sqlite3.Error as fault:
+            raise OutputError(
+                f"{self.path}: a spectrum cannot be kept ({fault})",
+                "make room there, or pass --no-cache; what was kept so far is safe",
+            ) from None
+
+    def __len__(self) -> int:
+        """The number of spectra kept."""
+        with self._lock:
+            (count,) = self._database.execute("select count(*) from spectra").fetchone()
+        return int(count)
+
+    def prune(self, older_than_days: float) -> int:
+        """Drop spectra kept for longer than that; the number dropped. The file shrinks."""
+        with self._lock, self._database:
+            dropped = self._database.execute(
+                "delete from spectra where created <= ?",
+                (time.time() - older_than_days * 86_400.0,),
+            ).rowcount
+        with self._lock:
+            self._database.execute("vacuum")
+        return dropped
+
+
+def _checksum(digest: str, method: str, blob: bytes) -> bytes:
+    return hashlib.sha256(f"{digest} {method}\n".encode() + blob).digest()
