@@ -1,0 +1,120 @@
+"""What a plan may choose from: the matrices of the blocks, ranked within their kind."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spectrum_ft.checkpoints.naming import Role, place_tensors
+from spectrum_ft.errors import PlanError
+from spectrum_ft.globs import check_globs, matches
+from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.spectra.scores import SCORES
+
+UNRANKED = frozenset({"thin", "vector"})
+"""Flags of matrices that no policy of ours chooses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One unit of choice: a matrix, or the experts of one block that share a kind."""
+
+    names: tuple[str, ...]
+    """The tensors that it stands for, in the checkpoint's order."""
+    kind: str
+    """Their kind."""
+    layer: int | None
+    """Their block."""
+    value: float
+    """The score, mean over the tensors; infinite where `snr` is unbounded."""
+    num_params: int
+    """The number of weights; 0 where shapes are unknown."""
+    flags: frozenset[str]
+    """The flags of its tensors."""
+
+
+def ranked_candidates(
+    matrices: Sequence[ScannedMatrix], *, score: str
+) -> dict[str, list[Candidate]]:
+    """The candidates of each kind, best first; ties keep the order of `matrices`.
+
+    The experts of one block are loaded as one parameter, so they are one candidate, scored by
+    their mean. Raises `PlanError` for a score that is missing.
+    """
+    units: dict[tuple[str, int | None, str | None], list[ScannedMatrix]] = defaultdict(list)
+    for matrix in matrices:
+        alone = matrix.name if matrix.expert is None else None
+        units[matrix.kind, matrix.layer, alone].append(matrix)
+    groups: dict[str, list[Candidate]] = defaultdict(list)
+    for (kind, _, _), members in units.items():
+        groups[kind].append(_candidate(members, kind, score))
+    high = SCORES[score].better == "high"
+    return {
+        kind: sorted(candidates, key=lambda candidate: candidate.value, reverse=high)
+        for kind, candidates in groups.items()
+    }
+
+
+def single_candidate(matrix: ScannedMatrix, kind: str, score: str) -> Candidate:
+    """`matrix` on its own as a candidate of `kind`."""
+    return _candidate([matrix], kind, score)
+
+
+def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str) -> Candidate:
+    return Candidate(
+        names=tuple(matrix.name for matrix in members),
+        kind=kind,
+        layer=members[0].layer,
+        value=sum(score_value(matrix, score) for matrix in members) / len(members),
+        num_params=sum(math.prod(matrix.shape) for matrix in members if matrix.shape),
+        flags=frozenset(flag for matrix in members for flag in matrix.flags),
+    )
+
+
+def block_matrices(report: ScanReport, roles: Mapping[str, Role]) -> list[ScannedMatrix]:
+    """The matrices that our policies choose from: in a block, and neither thin nor a vector."""
+    return [
+        matrix
+        for matrix in report.matrices
+        if roles[matrix.name] == "block" and UNRANKED.isdisjoint(matrix.flags)
+    ]
+
+
+def filtered(
+    matrices: Sequence[ScannedMatrix], kinds: Sequence[str], exclude: Sequence[str]
+) -> list[ScannedMatrix]:
+    """Those whose kind matches a glob of `kinds` (any, if empty) and that `exclude` spares.
+
+    `exclude` holds globs over kinds and tensor names. Raises `PlanError` for a glob of `kinds`
+    that matches nothing, and where nothing is left.
+    """
+    check_globs(kinds, {matrix.kind for matrix in matrices}, "kind")
+    left = [
+        matrix
+        for matrix in matrices
+        if (not kinds or matches(kinds, matrix.kind))
+        and not matches(exclude, matrix.kind, matrix.name)
+    ]
+    if not left:
+        raise PlanError("no matrix is left to choose from", "widen --kinds or --exclude")
+    return left
+
+
+def roles_of(report: ScanReport) -> dict[str, Role]:
+    """The role of every tensor that the report names, in its order: matrices, then the rest."""
+    return {name: place.role for name, place in place_tensors(report.shapes).items()}
+
+
+def score_value(matrix: ScannedMatrix, score: str) -> float:
+    """The score of `matrix`, infinite where it is unbounded; `PlanError` where there is none."""
+    if score not in SCORES:
+        raise PlanError(f"unknown score {score!a}", f"scores: {', '.join(SCORES)}")
+    value = matrix.scores.get(score)
+    if value is not None:
+        return value
+    if score == "snr" and "saturated" in matrix.flags:
+        return math.inf
+    raise PlanError(
+        f"{ascii(matrix.name)[1:-1]} has no {score} in this scan",
+        f"scan the model again with --score {score}, or choose another score",
+    )

@@ -1,0 +1,27 @@
+"""Plans in other tools' own words."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import yaml
+
+from spectrum_ft.records import Plan
+
+
+def to_name_list(plan: Plan) -> str:
+    """The trained tensors, one name a line."""
+    return "".join(f"{name}\n" for name in plan.train)
+
+
+def to_axolotl(plan: Plan) -> str:
+    """Axolotl's `unfrozen_parameters`: regular expressions, anchored and escaped.
+
+    Axolotl matches them with `re.match`; without the anchors `layers.1` would also take
+    `layers.10`, and a bare dot any character.
+    """
+    patterns = [f"^{re.escape(name)}$" for name in plan.train]
+    return yaml.safe_dump({"unfrozen_parameters": patterns}, width=10**6, allow_unicode=True)
+
+
+EXPORTS: Mapping[str, Callable[[Plan], str]] = {"axolotl": to_axolotl, "list": to_name_list}
+"""Every export format, by name."""

@@ -1,0 +1,18 @@
+"""Scan reports as files, our own and the published script's."""
+
+from spectrum_ft.planning.published import parse_published
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
+from spectrum_ft.records import SCAN_SCHEMA, ScanReport
+
+_OURS = b'"spectrum-ft/'
+
+
+def read_scan(path: str) -> ScanReport:
+    """The scan report in the file `path`, or on standard input for `-`; `RecordError`.
+
+    A file that names none of our schemas is read as a result of the published Spectrum script.
+    """
+    data = read_bytes_of(path)
+    if _OURS in data or not data.strip():
+        return to_record(parse_record(data, path), ScanReport, SCAN_SCHEMA, path)
+    return parse_published(data, path)

@@ -1,0 +1,89 @@
+"""A scan in a few numbers: what a report shows of each kind, and what a plan leaves undone."""
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spectrum_ft.checkpoints.naming import place_tensors
+from spectrum_ft.planning.policies import KindChoice
+from spectrum_ft.records import ScannedMatrix, ScanReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindSummary:
+    """One kind of a scan, and what a plan took of it."""
+
+    kind: str
+    """The kind."""
+    by_layer: Mapping[int, float | None]
+    """The score at each layer, mean over experts; None where it is unbounded."""
+    outside: bool
+    """Whether the kind lies outside the blocks, so that `by_layer` is empty."""
+    median: float | None
+    """The median over its finite scores; None if there are none."""
+    num_params: int
+    """The number of weights in all of its matrices; 0 where shapes are unknown."""
+    trained_layers: frozenset[int]
+    """The layers of which something trains."""
+    taken: int
+    """How many of its units train: matrices, or the experts of a block."""
+    units: int
+    """How many units there are."""
+    margin: float | None
+    """How far the last one taken is ahead of the first one left, see `KindChoice.margin`."""
+
+
+def summarize_kinds(
+    report: ScanReport, score: str, choices: Sequence[KindChoice] = ()
+) -> list[KindSummary]:
+    """Each kind of `report`, in the order of the checkpoint, with what `choices` took of it."""
+    members: dict[str, list[ScannedMatrix]] = defaultdict(list)
+    for matrix in report.matrices:
+        members[matrix.kind].append(matrix)
+    chosen = {choice.kind: choice for choice in choices}
+    return [_summary(kind, group, score, chosen.get(kind)) for kind, group in members.items()]
+
+
+def _summary(
+    kind: str, members: Sequence[ScannedMatrix], score: str, choice: KindChoice | None
+) -> KindSummary:
+    by_layer: dict[int, list[float | None]] = defaultdict(list)
+    for matrix in members:
+        if matrix.layer is not None:
+            by_layer[matrix.layer].append(matrix.scores.get(score))
+    finite = [value for m in members if (value := m.scores.get(score)) is not None]
+    layers = {unit.layer for unit in choice.chosen} if choice else set()
+    return KindSummary(
+        kind=kind,
+        by_layer={layer: _mean(values) for layer, values in sorted(by_layer.items())},
+        outside=not by_layer,
+        median=statistics.median(finite) if finite else None,
+        num_params=sum(math.prod(m.shape) for m in members if m.shape),
+        trained_layers=frozenset(layer for layer in layers if layer is not None),
+        taken=choice.taken if choice else 0,
+        units=len(choice.order) if choice else len(members),
+        margin=choice.margin if choice else None,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    finite = [value for value in values if value is not None]
+    return statistics.fmean(finite) if len(finite) == len(values) else None
+
+
+def lowest_trained_layer(train: Sequence[str]) -> int | None:
+    """The lowest block in which a tensor of `train` lies, where the backward pass can stop.
+
+    None where an embedding trains, since backward then runs through everything, or no block does.
+    """
+    places = place_tensors(train).values()
+    if any(place.role == "embedding" for place in places):
+        return None
+    return min((place.layer for place in places if place.layer is not None), default=None)
+
+
+def skip_reasons(report: ScanReport) -> Counter[str]:
+    """How many tensors were not scored, by reason."""
+    return Counter(tensor.reason for tensor in report.skipped)
