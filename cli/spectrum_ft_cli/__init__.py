@@ -1,0 +1,1 @@
+"""The command line: parses, opens, hands over, prints; no arithmetic."""

@@ -1,0 +1,57 @@
+"""Where a command's result goes."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from spectrum_ft.errors import OutputError
+from spectrum_ft.writing import check_writable, write_file
+from spectrum_ft_cli.commands import Decorator, Function, option
+
+
+def output_options(what: str) -> Decorator:
+    """The options --json, -o and --force of a command whose result is `what`."""
+
+    def add(function: Function) -> Function:
+        for decorate in (
+            option("--force", group="Output", is_flag=True, help="Replace an existing output."),
+            option(
+                "-o",
+                "--output",
+                group="Output",
+                type=click.Path(path_type=Path),
+                help=f"Write {what} to this file.",
+            ),
+            option(
+                "--json", "as_json", group="Output", is_flag=True, help="Print the record as JSON."
+            ),
+        ):
+            function = decorate(function)
+        return function
+
+    return add
+
+
+def check_output(output: Path | None, *, force: bool, source: str | None = None) -> None:
+    """Raise `OutputError` before any work if the result could not be written, or must not be.
+
+    A model's folder is never written to.
+    """
+    if output is None:
+        return
+    check_writable(output, force=force)
+    if source is not None and Path(source).exists():
+        model = Path(source) if Path(source).is_dir() else None
+        if model is not None and output.resolve().is_relative_to(model.resolve()):
+            raise OutputError(
+                f"{output}: lies in the model's own folder", "write the result somewhere else"
+            )
+
+
+def emit(text: str, output: Path | None, *, force: bool) -> None:
+    """Write `text` to the file `output` if there is one, else to standard output."""
+    if output is not None:
+        write_file(output, text, force=force)
+    else:
+        sys.stdout.write(text)

@@ -1,0 +1,166 @@
+"""`spectrum plan`: choose what to train."""
+
+import sys
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from spectrum_ft.checkpoints.naming import Role
+from spectrum_ft.planning.exports import EXPORTS
+from spectrum_ft.planning.making import PlanRequest, make_plan
+from spectrum_ft.planning.plan_files import plan_to_yaml
+from spectrum_ft.planning.policies import Scope
+from spectrum_ft.planning.presets import PRESETS
+from spectrum_ft.record_files import STDIN, to_json
+from spectrum_ft.records import Base, ScanReport
+from spectrum_ft.scan_files import read_scan
+from spectrum_ft.spectra.scores import SCORES
+from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.output import check_output, emit, output_options
+from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
+from spectrum_ft_cli.show import command_to_copy, show_scan
+from spectrum_ft_cli.talk import Talk
+from spectrum_ft_cli.values import Share
+
+_PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESETS.values())
+
+
+def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) -> ScanReport:
+    """The scan in the file `source`, or of the model `source`."""
+    if source == STDIN or (source.endswith(".json") and not Path(source).is_dir()):
+        return read_scan(source)
+    return run_scan(source, talk, score=score or "snr", allow_pickle=allow_pickle)
+
+
+@click.command("plan", cls=Command)
+@click.argument("scan", metavar="SCAN|MODEL")
+@option(
+    "--top",
+    "share",
+    group="Selection",
+    type=Share(),
+    help="The share to train of each kind, as 25% or 0.25. [default: 25%]",
+)
+@option(
+    "--preset",
+    group="Selection",
+    type=click.Choice(list(PRESETS)),
+    default="spectrum",
+    show_default=True,
+    help=_PRESET_HELP,
+)
+@option(
+    "--score",
+    group="Selection",
+    type=click.Choice(list(SCORES)),
+    help="The score that ranks. [default: the scan's]",
+)
+@option(
+    "--scope",
+    group="Selection",
+    type=click.Choice(list(get_args(Scope))),
+    default="kind",
+    show_default=True,
+    help="Take the share of each kind, or of all matrices by rank.",
+)
+@kinds_option
+@option(
+    "--exclude",
+    group="Selection",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out kinds or tensors that match. May be repeated.",
+)
+@option(
+    "--train-embeddings", group="Selection", is_flag=True, help="Train the token embeddings too."
+)
+@option("--train-head", group="Selection", is_flag=True, help="Train the output head too.")
+@option("--train-norms", group="Selection", is_flag=True, help="Train the norms' weights too.")
+@option(
+    "--seed",
+    group="Selection",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The seed of --preset random.",
+)
+@option(
+    "--base",
+    group="Selection",
+    type=click.Choice(list(get_args(Base))),
+    help="How the matrices that do not train are kept. [default: the preset's]",
+)
+@output_options("the plan")
+@option(
+    "--export",
+    group="Output",
+    type=click.Choice(list(EXPORTS)),
+    help="Write the plan in another tool's format instead.",
+)
+@pickle_option
+@click.pass_obj
+def command(
+    talk: Talk,
+    scan: str,
+    share: float | None,
+    preset: str,
+    score: str | None,
+    scope: Scope,
+    kinds: tuple[str, ...],
+    exclude: tuple[str, ...],
+    train_embeddings: bool,
+    train_head: bool,
+    train_norms: bool,
+    seed: int,
+    base: Base | None,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+    export: str | None,
+    allow_pickle: bool,
+) -> None:
+    """Choose what to train from a scan.
+
+    SCAN is a file written by `spectrum scan -o`, a result file of the published Spectrum script,
+    or - for standard input; a MODEL is scanned first.
+
+    \b
+    Example:
+      spectrum scan ./model -o scan.json
+      spectrum plan scan.json --top 25% -o plan.yaml
+    """
+    if as_json and export is not None:
+        raise click.UsageError("--json and --export are two formats; choose one.")
+    asked: list[tuple[bool, Role]] = [
+        (train_embeddings, "embedding"),
+        (train_head, "head"),
+        (train_norms, "norm"),
+    ]
+    request = PlanRequest(
+        preset=preset,
+        share=share,
+        score=score,
+        scope=scope,
+        kinds=kinds,
+        exclude=exclude,
+        train_roles=tuple(role for wanted, role in asked if wanted),
+        base=base,
+        seed=seed,
+    )
+    check_output(output, force=force, source=scan)
+    report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)
+    planned = make_plan(report, request)
+    if export is not None:
+        emit(EXPORTS[export](planned.plan), output, force=force)
+    elif as_json:
+        sys.stdout.write(to_json(planned.plan))
+    else:
+        show_scan(report, planned)
+    if output is None:
+        if not as_json and export is None:
+            talk.say("Nothing is written without -o: " + command_to_copy("-o", "plan.yaml"))
+        return
+    if export is None:
+        emit(plan_to_yaml(planned.plan), output, force=force)
+    talk.say(f"Wrote {output}.")

@@ -1,0 +1,135 @@
+"""`spectrum scan`: score every matrix of a model."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from spectrum_ft.checkpoints.checkpoint import open_checkpoint
+from spectrum_ft.errors import PlanError
+from spectrum_ft.planning.making import Planned, make_plan
+from spectrum_ft.record_files import to_json
+from spectrum_ft.records import ScanReport
+from spectrum_ft.scanning import iter_scan, prepare_scan, scan_report
+from spectrum_ft.spectra.scores import SCORES
+from spectrum_ft.spectra.store import SpectraStore
+from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.output import check_output, emit, output_options
+from spectrum_ft_cli.progress import follow
+from spectrum_ft_cli.show import command_to_copy, show_scan
+from spectrum_ft_cli.talk import Talk
+
+kinds_option = option(
+    "--kinds",
+    group="Selection",
+    multiple=True,
+    metavar="GLOB",
+    help="Only kinds that match, e.g. 'mlp.*'. May be repeated.",
+)
+
+pickle_option = option(
+    "--allow-pickle",
+    group="Dangerous",
+    is_flag=True,
+    help="Read .bin weights, which are pickles. Only for files that you trust.",
+)
+
+
+def run_scan(
+    model: str,
+    talk: Talk,
+    *,
+    kinds: tuple[str, ...] = (),
+    score: str = "snr",
+    workers: int | None = None,
+    cache: bool = True,
+    allow_pickle: bool = False,
+) -> ScanReport:
+    """The scan report of `model`, with progress on standard error."""
+    started = time.monotonic()
+    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle)
+    job = prepare_scan(checkpoint, kinds=kinds, score=score)
+    with SpectraStore.in_user_cache() if cache else SpectraStore(None) as store:
+        results = follow(iter_scan(job, store, workers=workers), job, talk)
+    return scan_report(job, results, seconds=time.monotonic() - started)
+
+
+def plan_to_show(report: ScanReport) -> Planned | None:
+    """The default plan, to mark in a scan's report what it would train; None if there is none."""
+    try:
+        return make_plan(report)
+    except PlanError:
+        return None
+
+
+@click.command("scan", cls=Command)
+@click.argument("model")
+@kinds_option
+@option(
+    "--score",
+    group="Selection",
+    type=click.Choice(list(SCORES)),
+    default="snr",
+    show_default=True,
+    help="The score to make sure of and to show; all are computed.",
+)
+@option(
+    "--workers",
+    group="Compute",
+    type=click.IntRange(min=1),
+    help="Matrices at a time. [default: one a processor, as far as memory allows]",
+)
+@option(
+    "--no-cache", group="Compute", is_flag=True, help="Neither use nor keep spectra of other scans."
+)
+@output_options("the scan report")
+@option("--matrices", group="Output", is_flag=True, help="List every matrix as well.")
+@pickle_option
+@click.pass_obj
+def command(
+    talk: Talk,
+    model: str,
+    kinds: tuple[str, ...],
+    score: str,
+    workers: int | None,
+    no_cache: bool,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+    matrices: bool,
+    allow_pickle: bool,
+) -> None:
+    """Score every matrix of a model.
+
+    MODEL is a folder as transformers writes it, a .safetensors or .gguf file, a Hub id such as
+    owner/name[@revision], or packaged:NAME. The files are read as a stream: the model is never
+    loaded and none of its code is run. A scan that is interrupted goes on where it stopped.
+
+    \b
+    Example:
+      spectrum scan ./model -o scan.json
+    """
+    check_output(output, force=force, source=model)
+    report = run_scan(
+        model,
+        talk,
+        kinds=kinds,
+        score=score,
+        workers=workers,
+        cache=not no_cache,
+        allow_pickle=allow_pickle,
+    )
+    if as_json:
+        sys.stdout.write(to_json(report))
+    else:
+        show_scan(report, plan_to_show(report), with_matrices=matrices)
+    if output is not None:
+        emit(to_json(report), output, force=force)
+        talk.say(f"Wrote {output}.")
+    if not as_json:
+        source = str(output) if output is not None else model
+        talk.say(
+            "Next: "
+            + command_to_copy("spectrum", "plan", source, "--top", "25%", "-o", "plan.yaml")
+        )

@@ -1,0 +1,21 @@
+"""Results on standard output, and commands to copy."""
+
+import shlex
+
+from rich.console import Console
+
+from spectrum_ft.planning.making import Planned
+from spectrum_ft.records import ScanReport
+from spectrum_ft_reports.terminal import print_scan
+from spectrum_ft_reports.views import scan_view
+
+
+def show_scan(report: ScanReport, planned: Planned | None, *, with_matrices: bool = False) -> None:
+    """Print a scan, and what `planned` takes of it, on standard output."""
+    console = Console(highlight=False)
+    print_scan(console, scan_view(report, planned), with_matrices=with_matrices)
+
+
+def command_to_copy(*words: str) -> str:
+    """A command line that a shell takes as it stands; quoted only where that is needed."""
+    return shlex.join(words).replace("'25%'", "25%")

@@ -1,0 +1,36 @@
+"""Numbers as reports print them: the same figure reads the same everywhere."""
+
+_STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+
+
+def count(value: int) -> str:
+    """A number of weights with three or four digits: `134.5 M`."""
+    for step, letter in _STEPS:
+        if value >= step:
+            return f"{value / step:.1f} {letter}"
+    return str(value)
+
+
+def share(part: int, whole: int) -> str:
+    """`part` of `whole` in per cent, one decimal: `25.0 %`."""
+    return f"{100.0 * part / whole:.1f} %" if whole else "0.0 %"
+
+
+def score(value: float | None) -> str:
+    """A score with three significant digits; `-` where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:#.3g}"
+
+
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    """`1 matrix`, `2 matrices`."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def seconds(value: float) -> str:
+    """A duration: `3.4 s`, `12 min 5 s`."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s"
