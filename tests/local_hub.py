@@ -1,0 +1,173 @@
+"""A Hub on this machine: a real HTTP server that answers as the real one does, and fetches."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+INDEX = "model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+# huggingface_hub reads its settings when it is imported, so each fetch is a process of its own.
+FETCH = """
+import json, sys
+from spectrum_ft.checkpoints.hub import fetch_from_hub
+from spectrum_ft.errors import CheckpointError
+try:
+    found = fetch_from_hub(sys.argv[1])
+except CheckpointError as error:
+    print(json.dumps({"message": error.message, "hint": error.hint}))
+else:
+    print(json.dumps({"repo_id": found.repo_id, "revision": found.revision,
+                      "folder": str(found.folder), "from_cache": found.from_cache}))
+"""
+
+
+def index_of(*shards: str) -> bytes:
+    names = {f"model.layers.{i}.mlp.up_proj.weight": shard for i, shard in enumerate(shards)}
+    return json.dumps({"metadata": {"total_size": 2048}, "weight_map": names}).encode()
+
+
+def shard(layer: int) -> bytes:
+    weight = np.full((16, 16), layer, dtype=np.float32)
+    return bytes(save({f"model.layers.{layer}.mlp.up_proj.weight": weight}))
+
+
+WANTED = {"config.json": b"{}", INDEX: index_of(*SHARDS), SHARDS[0]: shard(0), SHARDS[1]: shard(1)}
+DECOYS = {
+    "pytorch_model.bin": b"\x80",
+    "modeling_evil.py": b"raise SystemExit",
+    "tokenizer.json": b"{}",
+    "original/consolidated.00.pth": b"\x80",
+    "consolidated.safetensors": b"",
+}
+REPOSITORIES: Mapping[str, Mapping[str, bytes]] = {
+    "acme/tiny": WANTED | DECOYS,
+    "acme/gated": WANTED,
+    "acme/single": {"model.safetensors": shard(0), "model.fp16.safetensors": b"", **DECOYS},
+    "acme/ggml": {"README.md": b"#", "tiny.gguf": b"GGUF"},
+    "acme/quants": {f"tiny.{kind}.gguf": b"GGUF" for kind in ("Q4", "Q5", "Q6", "Q8")},
+    "acme/pickled": {"config.json": b"{}", "pytorch_model.bin": b"\x80"},
+    "acme/readme": {"README\x1b[2J.md": b"#", "sub/model.safetensors": shard(0)},
+    "acme/escaping": {"config.json": b"{}", INDEX: index_of("../../x.safetensors")},
+    "acme/lacking": {"config.json": b"{}", INDEX: index_of(*SHARDS), SHARDS[0]: shard(0)},
+    "acme/torn": {"config.json": b"{}", "model.safetensors": shard(0)},
+}
+
+
+class Answer(BaseHTTPRequestHandler):
+    """The few answers of the Hub that a download needs, each request noted in `log`."""
+
+    def __init__(self, log: list[str], *args: Any) -> None:
+        self.log = log
+        super().__init__(*args)
+
+    def do_HEAD(self) -> None:
+        self.log.append(f"{self.command} {self.path}")
+        api, _, rest = self.path.partition("/api/models/")
+        if rest:
+            return self._describe(*rest.split("/revision/"))
+        repo_id, _, rest = api.strip("/").partition("/resolve/")
+        if rest:
+            return self._serve(repo_id, *rest.split("/", 1))
+        return self._send(404)
+
+    do_GET = do_HEAD
+
+    def _describe(self, repo_id: str, revision: str) -> None:
+        if repo_id == "acme/down":
+            return self._send(503)
+        if repo_id == "acme/private":  # the Hub's word for it, to those who are not logged in
+            return self._send(401, {"X-Error-Code": "RepoNotFound"})
+        if repo_id == "acme/token":
+            return self._send(
+                401, {"X-Error-Message": "Invalid credentials in Authorization header"}
+            )
+        if repo_id == "acme/portal":  # what a hotel's network answers to everything
+            return self._send(200, {"Content-Type": "text/html"}, b"<html>")
+        if repo_id not in REPOSITORIES:
+            return self._send(404, {"X-Error-Code": "RepoNotFound"})
+        if revision not in {"main", "v1", COMMIT}:
+            return self._send(404, {"X-Error-Code": "RevisionNotFound"})
+        files = [{"rfilename": name} for name in REPOSITORIES[repo_id]]
+        described = {"id": repo_id, "sha": COMMIT, "siblings": files}
+        return self._send(200, {"Content-Type": "application/json"}, json.dumps(described).encode())
+
+    def _serve(self, repo_id: str, revision: str, name: str) -> None:
+        if repo_id == "acme/gated":
+            return self._send(403, {"X-Error-Code": "GatedRepo"})
+        body = REPOSITORIES[repo_id][name]
+        etag = hashlib.sha256(body).hexdigest()
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
+        if repo_id == "acme/torn" and name != "config.json" and self.command == "GET":
+            self.close_connection = True
+            return self._send(200, headers, body[:100], length=len(body))
+        return self._send(200, headers, body)
+
+    def _send(
+        self,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        length: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a test's output is its own."""
+
+
+class Hub:
+    """A server, a cache that starts empty, and what was asked of the server."""
+
+    def __init__(self, home: Path) -> None:
+        self.log: list[str] = []
+        self.home = home
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Answer, self.log))
+        self.thread = Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        """No more answers; connections to the port are refused from now on."""
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def fetch(self, hub_id: str, **settings: str) -> dict[str, Any]:
+        """What `fetch_from_hub` returns or raises, as a mapping; it must print nothing."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
+        own = {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(self.home), "NO_PROXY": "*"}
+        done = subprocess.run(
+            [sys.executable, "-c", FETCH, hub_id],
+            cwd=Path(__file__).parents[1],
+            env=kept | own | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr == ""
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def requested(self) -> set[str]:
+        """The files that were asked for, as `revision/name`."""
+        paths = (line.split()[1] for line in self.log if "/resolve/" in line)
+        return {path.partition("/resolve/")[2] for path in paths}
