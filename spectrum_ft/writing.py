@@ -25,6 +25,16 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise OutputError(f"{folder}: may not be written to", "give a path elsewhere")
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, unless they are there; `OutputError` if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: cannot be made ({fault.strerror})", "give another path"
+        ) from None
+
+
 def write_file(path: Path, content: str, *, force: bool) -> None:
     """Write `content` as UTF-8 to `path`: all of it, or nothing at all.
 

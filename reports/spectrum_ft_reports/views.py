@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from spectrum_ft.planning.making import Planned
 from spectrum_ft.records import ScannedMatrix, ScanReport
@@ -14,6 +15,11 @@ from spectrum_ft.summaries import (
 from spectrum_ft_reports import numbers
 from spectrum_ft_reports.sparklines import Cell
 from spectrum_ft_reports.untrusted import printable
+
+_NOTABLE = {
+    "saturated": "the edge leaves no noise, so the score is no ratio",
+    "thin": "too small or too low in rank to be ranked",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +36,15 @@ class KindRow:
     """How many of it train, of how many; empty where none is chosen from it."""
     params: str
     """The number of weights."""
-    margin: str
-    """The margin at the cut."""
+
+
+class Fact(NamedTuple):
+    """One line below the table."""
+
+    label: str
+    """What it is about, in a word."""
+    text: str
+    """What there is to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +77,8 @@ class ScanView:
     """The range of layers in the table's header."""
     rows: tuple[KindRow, ...]
     """The table."""
-    facts: tuple[str, ...]
-    """What was counted, one sentence each."""
+    facts: tuple[Fact, ...]
+    """What was counted, one line each."""
     matrices: tuple[MatrixRow, ...]
     """Every matrix, for those who ask."""
 
@@ -92,7 +105,13 @@ def _title(report: ScanReport) -> str:
     revision = f" @ {model.revision[:12]}" if model.revision else ""
     size = f", {numbers.count(model.parameters)} weights" if model.parameters else ""
     layers = numbers.plural(model.layers, "layer")
-    return f"{printable(model.source, 60)}{revision}{size}, {layers}"
+    return f"{printable(_short_source(model.source), 60)}{revision}{size}, {layers}"
+
+
+def _short_source(source: str) -> str:
+    """A Hub id as it is; of a path, its last part."""
+    is_path = source.startswith(("/", "~", ".")) or source.count("/") > 1
+    return source.rstrip("/").rsplit("/", 1)[-1] if is_path else source
 
 
 def _row(summary: KindSummary) -> KindRow:
@@ -102,7 +121,6 @@ def _row(summary: KindSummary) -> KindRow:
         median=numbers.score(summary.median),
         train=f"{summary.taken}/{summary.units}" if summary.taken else f"-/{summary.units}",
         params=numbers.count(summary.num_params) if summary.num_params else "-",
-        margin=f"{100.0 * summary.margin:.2g} %" if summary.margin is not None else "-",
     )
 
 
@@ -124,75 +142,73 @@ def _cells(summary: KindSummary) -> list[Cell]:
     return cells
 
 
-def _scan_facts(report: ScanReport) -> list[str]:
+def _scan_facts(report: ScanReport) -> list[Fact]:
     time = f" in {numbers.seconds(report.seconds)}" if report.seconds else ""
     device = f" on {report.environment.device}" if report.environment else ""
-    facts = [f"{numbers.plural(len(report.matrices), 'matrix', 'matrices')} scored{time}{device}."]
+    scored = numbers.plural(len(report.matrices), "matrix", "matrices")
+    facts = [Fact("scored", f"{scored}{time}{device}")]
     reasons = skip_reasons(report)
     if reasons:
-        listed = "; ".join(
-            f"{number:,} {printable(reason)}" for reason, number in reasons.most_common(6)
-        )
-        facts.append(f"Not scored: {listed}.")
+        listed = [f"{number:,} × {printable(reason)}" for reason, number in reasons.most_common()]
+        more = f"; {len(listed) - 6} more reasons" if len(listed) > 6 else ""
+        facts.append(Fact("skipped", "; ".join(listed[:6]) + more))
     flags = [flag for matrix in report.matrices for flag in matrix.flags]
-    notable = {"saturated": "no noise below the edge", "thin": "too small to rank"}
-    facts += [
-        f"{numbers.plural(flags.count(flag), 'matrix', 'matrices')} {flag} ({meaning})."
-        for flag, meaning in notable.items()
+    return facts + [
+        Fact(flag, f"{numbers.plural(flags.count(flag), 'matrix', 'matrices')}: {meaning}")
+        for flag, meaning in _NOTABLE.items()
         if flag in flags
     ]
-    return facts
 
 
 def _plan_facts(
     planned: Planned, report: ScanReport, summaries: Sequence[KindSummary]
-) -> list[str]:
+) -> list[Fact]:
     plan = planned.plan
-    facts = [_share_fact(planned)]
-    lowest = lowest_trained_layer(plan.train)
-    layers = report.model.layers
-    if lowest is None:
-        facts.append("Backward runs through the whole model: what lies below the blocks trains.")
-    elif layers:
-        facts.append(
-            f"Lowest trained layer: {lowest} of 0 to {layers - 1}; backward skips "
-            f"{numbers.share(lowest, layers)} of the blocks."
-        )
+    facts = [Fact("plan", _rule(planned)), Fact("trains", _trained(planned))]
+    if planned.tied_head:
+        facts.append(Fact("head", "shares its weights with the embeddings: both train"))
+    facts.append(Fact("rest", "frozen as it is" if plan.base == "as-is" else f"in {plan.base}"))
+    facts.append(Fact("backward", _backward(planned, report.model.layers)))
     margins = [(s.margin, s.kind) for s in summaries if s.margin is not None]
     if margins:
         margin, kind = min(margins)
         facts.append(
-            f"Narrowest cut: {printable(kind)}, where the last matrix taken is "
-            f"{100.0 * margin:.2g} % ahead of the first one left."
+            Fact(
+                "cut",
+                f"narrowest in {printable(kind)}: {100.0 * margin:.2g} % between the last matrix "
+                "taken and the first one left",
+            )
         )
-    flagged = sorted({flag for c in planned.choices for u in c.at_the_cut for flag in u.flags})
-    if flagged:
-        facts.append(f"Flags at the cut: {', '.join(flagged)}.")
-    if planned.tied_head:
-        facts.append("The head shares its weights with the embeddings: both train.")
-    return facts
+    at_cut = {flag for c in planned.choices for unit in c.at_the_cut for flag in unit.flags}
+    flagged = [flag for flag in _NOTABLE if flag in at_cut]
+    return facts + [Fact("at cut", f"some are {flag}: {_NOTABLE[flag]}") for flag in flagged]
 
 
-def _share_fact(planned: Planned) -> str:
-    plan = planned.plan
-    counts = plan.counts
-    tensors = numbers.plural(len(plan.train), "tensor")
-    rule = plan.policy.name
-    if plan.policy.share is not None:
-        rule += f", {100.0 * plan.policy.share:g} % of each kind"
-    if plan.policy.scope == "overall":
-        rule = f"{plan.policy.name}, {100.0 * (plan.policy.share or 0.0):g} % of all matrices"
+def _rule(planned: Planned) -> str:
+    policy = planned.plan.policy
+    if policy.share is None:
+        return policy.name
+    of = "each kind" if policy.scope == "kind" else "all matrices"
+    return f"{policy.name}, {100.0 * policy.share:g} % of {of} by {policy.score}"
+
+
+def _trained(planned: Planned) -> str:
+    counts = planned.plan.counts
+    tensors = numbers.plural(len(planned.plan.train), "tensor")
     if counts is None:
-        return f"Plan ({rule}): {tensors} train; how many weights that is, an import does not say."
+        return f"{tensors}; an imported result does not say how many weights that is"
     return (
-        f"Plan ({rule}): {tensors} train, {numbers.count(counts.train)} of "
-        f"{numbers.count(counts.total)} weights = {numbers.share(counts.train, counts.total)} "
-        f"of the model; the rest stays {_kept(plan.base)}."
+        f"{tensors}, {numbers.count(counts.train)} of {numbers.count(counts.total)} weights "
+        f"= {numbers.share(counts.train, counts.total)} of the model"
     )
 
 
-def _kept(base: str) -> str:
-    return "frozen as it is" if base == "as-is" else f"frozen in {base}"
+def _backward(planned: Planned, layers: int) -> str:
+    lowest = lowest_trained_layer(planned.plan.train)
+    if lowest is None:
+        return "runs through the whole model"
+    saved = f"{numbers.share(lowest, layers)} of the blocks are never differentiated"
+    return f"stops at layer {lowest}; " + (saved if lowest else "no block is spared")
 
 
 def _matrix_row(matrix: ScannedMatrix, score: str, trained: set[str]) -> MatrixRow:
