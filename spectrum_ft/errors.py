@@ -11,13 +11,28 @@ our own is an `assert`, never one of these.
 """
 
 
+MAX_MESSAGE = 400
+"""The most characters of a message; file names and torch's own words can be much longer."""
+
+
 class SpectrumError(Exception):
-    """A mistake outside our code: `message` says what and where, `hint` says what to do."""
+    """A mistake outside our code: `message` says what and where, `hint` says what to do.
+
+    Both quote what strangers wrote, so they are kept to one short line of printable characters.
+    """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _one_line(message)
+        self.hint = None if hint is None else _one_line(hint)
+        super().__init__(self.message)
+
+
+def _one_line(text: str) -> str:
+    """`text` with what does not print escaped, and its middle left out if it is long."""
+    half = (MAX_MESSAGE - 3) // 2
+    ends = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}{text[-MAX_MESSAGE:]}"
+    safe = "".join(c if c.isprintable() else repr(c)[1:-1] for c in ends)
+    return safe if len(safe) <= MAX_MESSAGE else f"{safe[:half]}...{safe[-half:]}"
 
 
 class CheckpointError(SpectrumError):

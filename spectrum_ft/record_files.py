@@ -81,7 +81,7 @@ def check_schema(found: Any, expected: str, path: str) -> None:
         raise RecordError(
             f"{path}: not a {name} record but {ascii(found)[:60]}", f"give a {name} file"
         )
-    if int(found_version) > int(version):
+    if int(found_version[:9]) > int(version):
         raise RecordError(
             f"{path}: written by a newer version ({ascii(found)[1:-1]})", "upgrade spectrum-ft"
         )

@@ -2,8 +2,12 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class JsonFault(Exception):
@@ -43,14 +47,15 @@ def parse_json(data: bytes) -> Any:
     """The value that `data` spells, by RFC 8259 and no more.
 
     Raises `JsonFault` for anything that is not UTF-8 JSON, for a byte order mark, duplicate keys,
-    NaN or Infinity (spelled or by overflow), and nesting deeper than the interpreter can follow.
+    NaN or Infinity (spelled or by overflow), lone surrogates, and nesting deeper than the
+    interpreter can follow.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise JsonFault(f"it is not UTF-8 text (byte {fault.start})") from None
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
@@ -63,3 +68,14 @@ def parse_json(data: bytes) -> Any:
         ) from None
     except RecursionError:
         raise JsonFault("it is nested too deeply") from None
+    if _SURROGATE.search(text):
+        _refuse_halves(value)
+    return value
+
+
+def _refuse_halves(value: Any) -> None:
+    """Raise `JsonFault` for half of a surrogate pair, which no UTF-8 file could hold again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise JsonFault("it holds half of a character (a lone surrogate)") from None

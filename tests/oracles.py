@@ -62,4 +62,5 @@ def with_spectrum(values: NDArray[np.floating], shape: tuple[int, int], seed: in
     assert len(values) == p
     left = np.linalg.qr(chance.standard_normal((shape[0], p)))[0]
     right = np.linalg.qr(chance.standard_normal((shape[1], p)))[0]
-    return (left * values) @ right.T
+    matrix: Array = (left * values) @ right.T
+    return matrix

@@ -49,6 +49,8 @@ def run_scan(
     """The scan report of `model`, with progress on standard error."""
     started = time.monotonic()
     checkpoint = open_checkpoint(model, allow_pickle=allow_pickle)
+    if checkpoint.note:
+        talk.say(checkpoint.note)
     job = prepare_scan(checkpoint, kinds=kinds, score=score)
     with SpectraStore.in_user_cache() if cache else SpectraStore(None) as store:
         results = follow(iter_scan(job, store, workers=workers), job, talk)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os.path
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from spectrum_ft.errors import CheckpointError
 
 PACKAGED_PREFIX = "packaged:"
 
+_WHAT_TO_GIVE = "give a model folder, a .safetensors or .gguf file, or a Hub id such as owner/name"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
@@ -36,6 +39,8 @@ class Checkpoint:
     """Every tensor, in natural order of its name (`layers.2` before `layers.10`)."""
     places: Mapping[str, Place]
     """Kind, layer, expert and role of each tensor, by name."""
+    note: str | None = None
+    """What the user should know about where it came from."""
 
     @property
     def num_params(self) -> int:
@@ -50,7 +55,7 @@ class Checkpoint:
 
 def read_bytes(entry: TensorEntry) -> NDArray[np.uint8]:
     """The tensor's bytes as they stand in its file, a writable 1-D array."""
-    return read_range(entry.file, entry.offset, entry.num_bytes)
+    return read_range(entry.file, entry.offset, entry.num_bytes, entry.identity)
 
 
 def content_digest(raw: NDArray[np.uint8], entry: TensorEntry) -> str:
@@ -79,12 +84,16 @@ def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
     weights are read only with `allow_pickle`, in a process of their own, tensors only.
     Raises `CheckpointError`.
     """
-    revision = None
+    revision = note = None
+    if not source:
+        raise CheckpointError("no model given", _WHAT_TO_GIVE)
     if source.startswith(PACKAGED_PREFIX):
         path = packaged_path(source.removeprefix(PACKAGED_PREFIX))
-    elif not Path(source).exists() and is_hub_id(source):
+    elif not os.path.exists(source) and is_hub_id(source):
         snapshot = fetch_from_hub(source)
         path, revision = snapshot.folder, snapshot.revision
+        if snapshot.from_cache:
+            note = f"The Hub gave no answer; using commit {revision[:12]} from its local cache."
     else:
         path = Path(source)
     entries = _read_path(path, allow_pickle=allow_pickle)
@@ -92,19 +101,16 @@ def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
         raise CheckpointError(f"{path}: holds no tensors", "download the checkpoint again")
     ordered = tuple(sorted(entries, key=lambda entry: natural_key(entry.name)))
     places = place_tensors([entry.name for entry in ordered])
-    return Checkpoint(source=source, revision=revision, entries=ordered, places=places)
+    return Checkpoint(source=source, revision=revision, entries=ordered, places=places, note=note)
 
 
 def _read_path(path: Path, *, allow_pickle: bool) -> tuple[TensorEntry, ...]:
-    if path.is_dir():
+    if os.path.isdir(path):
         pickles = pickles_in(path) if allow_pickle else ()
         has_others = any(path.glob("*.safetensors")) or any(path.glob("*.gguf"))
         return convert_pickles(pickles) if pickles and not has_others else read_folder(path)
-    if not path.exists():
-        raise CheckpointError(
-            f"{path}: no such file or folder",
-            "give a model folder, a .safetensors or .gguf file, or a Hub id such as owner/name",
-        )
+    if not os.path.exists(path):
+        raise CheckpointError(f"{path}: no such file or folder", _WHAT_TO_GIVE)
     if path.suffix == ".safetensors":
         return read_safetensors_header(path)
     if path.suffix == ".gguf":

@@ -2,9 +2,11 @@
 
 import os
 import stat
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,29 +36,58 @@ def open_regular(path: Path) -> FileIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | _WITHOUT_BLOCKING)
     except OSError as fault:
-        raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
+        raise CheckpointError(
+            f"{path}: cannot be read ({fault.strerror})", "check that it is there and yours to read"
+        ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise CheckpointError(f"{path}: not a regular file")
+        raise CheckpointError(f"{path}: not a regular file", "give the weight file itself")
     return FileIO(descriptor, "rb")
 
 
-def identity(file: FileIO) -> tuple[int, int, int]:
-    """What changes when a file is replaced or rewritten: inode, size in bytes, time in ns."""
+@contextmanager
+def reading(path: Path) -> Iterator[FileIO]:
+    """As `open_regular`, closed in the end; reads that fail raise `CheckpointError` as well."""
+    with open_regular(path) as file:
+        try:
+            yield file
+        except OSError as fault:
+            raise CheckpointError(
+                f"{path}: cannot be read ({fault.strerror})", "check the disk that it is on"
+            ) from None
+
+
+class FileIdentity(NamedTuple):
+    """What changes when a file is replaced or rewritten."""
+
+    inode: int
+    num_bytes: int
+    modified_ns: int
+
+
+def identity(file: FileIO) -> FileIdentity:
+    """Which file is open, and in which state."""
     status = os.fstat(file.fileno())
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return FileIdentity(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def read_range(path: Path, offset: int, num_bytes: int) -> NDArray[np.uint8]:
+def read_range(
+    path: Path, offset: int, num_bytes: int, expected: FileIdentity | None = None
+) -> NDArray[np.uint8]:
     """`num_bytes` bytes of `path` from `offset`, as a writable 1-D uint8 array.
 
-    Raises `CheckpointError` if the file is shorter than that, or changes under the read.
+    Raises `CheckpointError` if the file is shorter than that, is not the one `expected` from the
+    reading of its header, or changes under the read.
     """
     data = np.empty(num_bytes, dtype=np.uint8)
-    view = data.data.cast("B")
+    view = data.data
     done = 0
-    with closing(open_regular(path)) as file:
+    with reading(path) as file:
         before = identity(file)
+        if expected is not None and before != expected:
+            raise CheckpointError(
+                f"{path}: changed since its header was read", "scan it when nothing writes to it"
+            )
         file.seek(offset)
         while done < num_bytes:
             # One call moves at most 2 GiB on Linux, and may move less.

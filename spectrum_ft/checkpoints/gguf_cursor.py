@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from spectrum_ft.checkpoints.file_reading import FileIdentity
 from spectrum_ft.errors import CheckpointError
 
 # Small, since each seek over a long array throws the buffer away and fills it anew.
@@ -17,10 +18,11 @@ DAMAGED = "the file is damaged or cut short; download it again"
 class Cursor:
     """A file read forwards, each read compared with the bytes that are left."""
 
-    def __init__(self, file: BinaryIO, path: Path, num_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, identity: FileIdentity) -> None:
         self.file = file
         self.path = path
-        self.num_bytes = num_bytes
+        self.identity = identity
+        self.num_bytes = identity.num_bytes
         self.position = 0
         self.where = ""  # what is being read, for messages
         self.text_bytes = 0

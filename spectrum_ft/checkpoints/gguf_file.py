@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from spectrum_ft.checkpoints.file_reading import describe_content, open_regular
+from spectrum_ft.checkpoints.file_reading import describe_content, identity, open_regular
 from spectrum_ft.checkpoints.gguf_cursor import BUFFER_BYTES, DAMAGED, U64, Cursor, shown
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
@@ -97,10 +97,9 @@ def read_gguf_header(path: Path) -> GgufHeader:
     one part of a split set. Within a second and 50 MB, whatever the file says.
     """
     with closing(open_regular(path)) as opened:
-        num_bytes = os.fstat(opened.fileno()).st_size
         try:
             with os.fdopen(opened.fileno(), "rb", BUFFER_BYTES, closefd=False) as file:
-                return _read_header(Cursor(file, path, num_bytes))
+                return _read_header(Cursor(file, path, identity(opened)))
         except OSError as fault:
             problem = f"{shown(str(path), 160)}: cannot be read ({fault.strerror})"
             raise CheckpointError(problem, "check the disk that it is on") from fault
@@ -281,6 +280,7 @@ def _make_entry(cursor: Cursor, info: _TensorInfo, data_start: int, alignment: i
         file=cursor.path,
         offset=begin,
         num_bytes=num_bytes,
+        identity=cursor.identity,
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from os.path import exists
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
 import numpy as np
 
-from spectrum_ft.checkpoints.file_reading import open_regular, read_range
+from spectrum_ft.checkpoints.file_reading import identity, read_range, reading
 from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
@@ -47,10 +48,10 @@ def _refuse(index: Path, what: str, hint: str = "download the checkpoint again")
 
 
 def _weight_map(index: Path) -> Mapping[str, str]:
-    with open_regular(index) as file:
-        data = file.read(MAX_INDEX_BYTES + 1)
-    if len(data) > MAX_INDEX_BYTES:
-        _refuse(index, f"larger than {MAX_INDEX_BYTES:,} bytes")
+    with reading(index) as file:
+        if identity(file).num_bytes > MAX_INDEX_BYTES:
+            _refuse(index, f"larger than {MAX_INDEX_BYTES:,} bytes")
+        data = file.read()
     try:
         table: Any = parse_json(data)
     except JsonFault as fault:
@@ -93,8 +94,9 @@ def _inside(index: Path, shard: str) -> Path:
         target = path.resolve()
     except (OSError, RuntimeError):  # a loop of links
         _refuse(index, f"the shard {shard!a} is a link that leads nowhere")
-    repository = folder.parent.parent if folder.parent.name == "snapshots" else folder
-    if not target.is_relative_to(repository):
+    blobs = folder.parent.parent / "blobs"
+    in_hub_cache = folder.parent.name == "snapshots" and target.is_relative_to(blobs)
+    if not target.is_relative_to(folder) and not in_hub_cache:
         _refuse(
             index,
             f"the shard {shard!a} is a link out of its folder",
@@ -104,15 +106,15 @@ def _inside(index: Path, shard: str) -> Path:
 
 
 def _check_present(index: Path, shards: Mapping[str, Path]) -> None:
-    missing = sorted(shard for shard, path in shards.items() if not path.exists())
+    missing = sorted(shard for shard, path in shards.items() if not exists(path))
     if missing:
         _refuse(index, f"{len(missing)} of {len(shards)} shards are missing: {_first_few(missing)}")
 
 
 def _check_equal(index: Path, one: TensorEntry, other: TensorEntry) -> None:
     same = (one.dtype, one.shape) == (other.dtype, other.shape) and np.array_equal(
-        read_range(one.file, one.offset, one.num_bytes),
-        read_range(other.file, other.offset, other.num_bytes),
+        read_range(one.file, one.offset, one.num_bytes, one.identity),
+        read_range(other.file, other.offset, other.num_bytes, other.identity),
     )
     if not same:
         _refuse(

@@ -5,20 +5,26 @@ gaps (https://huggingface.co/docs/safetensors). Nothing is allocated from an unc
 """
 
 import math
-import os
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 from typing_extensions import TypeIs
 
-from spectrum_ft.checkpoints.file_reading import describe_content, open_regular
+from spectrum_ft.checkpoints.file_reading import (
+    FileIdentity,
+    describe_content,
+    identity,
+    reading,
+)
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.strict_json import JsonFault, parse_json
 
 MAX_HEADER_BYTES = 100_000_000
 """The upstream limit of the format."""
+
+MAX_RANK = 64
+"""What numpy can hold."""
 
 _READABLE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
@@ -39,13 +45,14 @@ def read_safetensors_header(path: Path) -> tuple[TensorEntry, ...]:
     Raises `CheckpointError`, naming the file and the tensor, for whatever is not a whole,
     well-formed safetensors file. No tensor data is read.
     """
-    with closing(open_regular(path)) as file:
-        size = os.fstat(file.fileno()).st_size
+    with reading(path) as file:
+        opened = identity(file)
+        size = opened.num_bytes
         start = file.read(64)
         if len(start) < 8:
             _refuse(path, f"too short for a safetensors file ({size} bytes)")
         length = int.from_bytes(start[:8], "little")
-        if length > min(MAX_HEADER_BYTES, size - 8) or start[8:9] != b"{":
+        if length > min(MAX_HEADER_BYTES, size - 8) or not _may_be_json(start[8:]):
             _refuse_start(path, start, length, size)
         file.seek(8)
         header = file.read(length)
@@ -53,16 +60,22 @@ def read_safetensors_header(path: Path) -> tuple[TensorEntry, ...]:
         table = parse_json(header)
     except JsonFault as fault:
         _refuse(path, f"bad header: {fault}")
-    return _entries(path, table, data_start=8 + length, data_bytes=size - 8 - length)
+    return _entries(path, table, data_start=8 + length, opened=opened)
 
 
 def _refuse(path: Path, what: str, hint: str = "download the file again") -> NoReturn:
     raise CheckpointError(f"{path}: {what}", hint)
 
 
+def _may_be_json(header: bytes) -> bool:
+    """Whether an object may begin here. The format says `{`; its reader takes blanks before it."""
+    return header.lstrip(b" \t\r\n")[:1] in (b"{", b"")
+
+
 def _refuse_start(path: Path, start: bytes, length: int, size: int) -> NoReturn:
     known = describe_content(start)
-    if known is not None:
+    # The length of a whole header may begin with the byte of a pickle or of a page.
+    if known is not None and (length > MAX_HEADER_BYTES or not _may_be_json(start[8:])):
         _refuse(path, f"not a safetensors file but {known[0]}", known[1])
     if length > MAX_HEADER_BYTES:
         _refuse(path, f"not a safetensors file: its header would be {length:,} bytes long")
@@ -72,19 +85,19 @@ def _refuse_start(path: Path, start: bytes, length: int, size: int) -> NoReturn:
 
 
 def _entries(
-    path: Path, table: dict[str, Any], data_start: int, data_bytes: int
+    path: Path, table: dict[str, Any], data_start: int, opened: FileIdentity
 ) -> tuple[TensorEntry, ...]:
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         _refuse(path, "bad header: __metadata__ is not a table of strings")
-    entries = [_entry(path, name, info, data_start) for name, info in table.items()]
+    entries = [_entry(path, name, info, data_start, opened) for name, info in table.items()]
     entries.sort(key=lambda entry: (entry.offset, entry.num_bytes))
     expected = data_start
     for entry in entries:
         if entry.offset != expected:
             _refuse(path, f"bad header: {ascii(entry.name)[:200]} overlaps or leaves a gap")
         expected += entry.num_bytes
-    missing = expected - (data_start + data_bytes)
+    missing = expected - opened.num_bytes
     if missing > 0:
         _refuse(path, f"truncated: {missing:,} bytes of tensor data are missing")
     if missing < 0:
@@ -92,12 +105,10 @@ def _entries(
     return tuple(entries)
 
 
-def _entry(path: Path, name: str, info: Any, data_start: int) -> TensorEntry:
-    shown = ascii(name)[:200]
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        _refuse(path, f"bad header: the tensor name {shown} is not valid Unicode")
+def _entry(
+    path: Path, name: str, info: Any, data_start: int, opened: FileIdentity
+) -> TensorEntry:
+    shown = ascii(name)[:120]
     if not isinstance(info, dict):
         _refuse(path, f"bad header: {shown} is not a table")
     dtype, shape, offsets = (info.get(key) for key in ("dtype", "shape", "data_offsets"))
@@ -105,9 +116,12 @@ def _entry(path: Path, name: str, info: Any, data_start: int) -> TensorEntry:
         _refuse(path, f"bad header: {shown} has a bad shape or bad data_offsets")
     if not isinstance(dtype, str) or dtype not in _BITS:
         _refuse(path, f"{shown} has the unknown type {ascii(dtype)[:40]}", "upgrade spectrum-ft")
+    if len(shape) > MAX_RANK or math.prod(max(extent, 1) for extent in shape) >= 2**63:
+        _refuse(path, f"bad header: {shown} has a shape beyond all bounds")
     begin, end = offsets
     if (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
-        _refuse(path, f"bad header: {shown} of {shape} {dtype} cannot take {end - begin:,} bytes")
+        extents = str(shape)[:80]
+        _refuse(path, f"bad header: {shown} of {extents} {dtype} cannot take {end - begin:,} bytes")
     return TensorEntry(
         name=name,
         shape=tuple(shape),
@@ -115,6 +129,7 @@ def _entry(path: Path, name: str, info: Any, data_start: int) -> TensorEntry:
         file=path,
         offset=data_start + begin,
         num_bytes=end - begin,
+        identity=opened,
     )
 
 

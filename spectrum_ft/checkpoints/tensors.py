@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from spectrum_ft.checkpoints.file_reading import FileIdentity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorEntry:
@@ -21,6 +23,8 @@ class TensorEntry:
     """Where its bytes begin, counted from the start of the file."""
     num_bytes: int
     """How many bytes it takes in the file."""
+    identity: FileIdentity | None = None
+    """The file when its header was read; None if that does not matter."""
 
     @property
     def num_params(self) -> int:

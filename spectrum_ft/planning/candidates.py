@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.checkpoints.naming import Role, place_tensors
+from spectrum_ft.checkpoints.naming import Place, place_tensors
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import check_globs, matches
 from spectrum_ft.records import ScannedMatrix, ScanReport
@@ -71,12 +71,12 @@ def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str) -> Candi
     )
 
 
-def block_matrices(report: ScanReport, roles: Mapping[str, Role]) -> list[ScannedMatrix]:
+def block_matrices(report: ScanReport, places: Mapping[str, Place]) -> list[ScannedMatrix]:
     """The matrices that our policies choose from: in a block, and neither thin nor a vector."""
     return [
         matrix
         for matrix in report.matrices
-        if roles[matrix.name] == "block" and UNRANKED.isdisjoint(matrix.flags)
+        if places[matrix.name].role == "block" and UNRANKED.isdisjoint(matrix.flags)
     ]
 
 
@@ -100,9 +100,9 @@ def filtered(
     return left
 
 
-def roles_of(report: ScanReport) -> dict[str, Role]:
-    """The role of every tensor that the report names, in its order: matrices, then the rest."""
-    return {name: place.role for name, place in place_tensors(report.shapes).items()}
+def places_of(report: ScanReport) -> dict[str, Place]:
+    """The place of every tensor that the report names, in its order: matrices, then the rest."""
+    return place_tensors(report.shapes)
 
 
 def score_value(matrix: ScannedMatrix, score: str) -> float:

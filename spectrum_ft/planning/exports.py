@@ -20,7 +20,7 @@ def to_axolotl(plan: Plan) -> str:
     `layers.10`, and a bare dot any character.
     """
     patterns = [f"^{re.escape(name)}$" for name in plan.train]
-    return yaml.safe_dump({"unfrozen_parameters": patterns}, width=10**6, allow_unicode=True)
+    return yaml.safe_dump({"unfrozen_parameters": patterns}, width=10**6)
 
 
 EXPORTS: Mapping[str, Callable[[Plan], str]] = {"axolotl": to_axolotl, "list": to_name_list}

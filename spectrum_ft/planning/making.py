@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.checkpoints.naming import Role, natural_key
+from spectrum_ft.checkpoints.naming import Place, Role, natural_key
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import matches
-from spectrum_ft.planning.candidates import block_matrices, filtered, roles_of
+from spectrum_ft.planning.candidates import block_matrices, filtered, places_of
 from spectrum_ft.planning.policies import KindChoice, Scope
 from spectrum_ft.planning.presets import PRESETS, Preset, Request
 from spectrum_ft.planning.published import ALWAYS_TRAINED
@@ -75,17 +75,17 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
     """
     request = request or PlanRequest()
     preset = PRESETS[request.preset]
-    roles = roles_of(report)
-    extras, tied_head = _extras(roles, request.train_roles)
-    choices = _choices(report, roles, request, preset)
+    places = places_of(report)
+    extras, tied_head = _extras(places, request.train_roles)
+    choices = _choices(report, places, request, preset)
     if preset.policy is None:
-        train = sorted(roles, key=natural_key)
+        train = sorted(places, key=natural_key)
     else:
         train = [name for choice in choices for unit in choice.chosen for name in unit.names]
         train += [name for name in extras if name not in train]
     if preset.as_published:
         known = report.model.fingerprint is not None
-        lines = [name for name in ALWAYS_TRAINED if name in roles or not known]
+        lines = [name for name in ALWAYS_TRAINED if name in places or not known]
         train = [name for name in lines if not matches(request.exclude, name)] + train
     if not train:
         raise PlanError("this plan would train nothing", "raise the share, or name what to train")
@@ -101,11 +101,11 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
 
 
 def _choices(
-    report: ScanReport, roles: dict[str, Role], request: PlanRequest, preset: Preset
+    report: ScanReport, places: dict[str, Place], request: PlanRequest, preset: Preset
 ) -> list[KindChoice]:
     if preset.policy is None:
         return []
-    matrices = report.matrices if preset.as_published else block_matrices(report, roles)
+    matrices = report.matrices if preset.as_published else block_matrices(report, places)
     wanted = Request(
         share=request.share or DEFAULT_SHARE,
         score=request.score or report.score,
@@ -115,18 +115,21 @@ def _choices(
     return preset.policy(filtered(matrices, request.kinds, request.exclude), wanted)
 
 
-def _extras(roles: dict[str, Role], wanted: Sequence[Role]) -> tuple[list[str], bool]:
+def _extras(places: dict[str, Place], wanted: Sequence[Role]) -> tuple[list[str], bool]:
     """The tensors with the roles wanted, and whether a tied head made the embeddings one of them.
 
-    A checkpoint without a head of its own ties it to the embeddings: training one trains both.
+    A checkpoint without a head of its own ties it to the embeddings: training one trains both. A
+    norm's bias goes with its weight.
     """
-    tied = "head" in wanted and "head" not in roles.values()
+    roles = {place.role for place in places.values()}
+    tied = "head" in wanted and "head" not in roles
     if tied:
         wanted = [*(role for role in wanted if role != "head"), "embedding"]
     for role in wanted:
-        if role not in roles.values():
+        if role not in roles:
             raise PlanError(f"this model has no {role} to train", "leave that option out")
-    return [name for name, role in roles.items() if role in wanted], tied
+    kinds = {place.kind for place in places.values() if place.role in wanted}
+    return [name for name, place in places.items() if place.kind in kinds], tied
 
 
 def _policy(request: PlanRequest, report: ScanReport) -> PlanPolicy:

@@ -36,7 +36,7 @@ def plan_to_yaml(plan: Plan) -> str:
     """`plan` as YAML, names quoted where they must be."""
     table = msgspec.to_builtins(plan)
     ordered = {key: table[key] for key in _ORDER}
-    return _HEADER + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=10**6)
+    return _HEADER + yaml.safe_dump(ordered, sort_keys=False, width=10**6)
 
 
 def parse_plan(data: bytes, path: str) -> Plan:

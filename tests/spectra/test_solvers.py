@@ -23,8 +23,9 @@ SHAPES = [(64, 64), (192, 64), (64, 192), (300, 17), (1, 40), (129, 128)]
 
 def handing_over(matrix: NDArray[np.floating]) -> Callable[[], Matrix]:
     """What a solver calls to get its own copy of `matrix`, C order, float32 unless float64."""
-    kind = np.float64 if matrix.dtype == np.float64 else np.float32
-    return lambda: np.array(matrix, dtype=kind, order="C")
+    if matrix.dtype == np.float64:
+        return lambda: np.array(matrix, dtype=np.float64, order="C")
+    return lambda: np.array(matrix, dtype=np.float32, order="C")
 
 
 def allowed(found: Values, shape: tuple[int, int], method: Method) -> Values:
