@@ -167,11 +167,12 @@ def scan(
 ) -> ScanReport:
     """The scan report of a model: `open_checkpoint`, `prepare_scan` and `iter_scan` in one call.
 
-    Without a `store`, the user's own keeps the spectra. Raises `SpectrumError`.
+    Without a `store`, the user's own keeps the spectra; one that is given stays open. Raises
+    `SpectrumError`.
     """
     started = time.monotonic()
     job = prepare_scan(open_checkpoint(source, allow_pickle=allow_pickle), kinds=kinds, score=score)
-    with store or SpectraStore.in_user_cache() as spectra:
+    with SpectraStore.in_user_cache() if store is None else nullcontext(store) as spectra:
         results = [scanned.result for scanned in iter_scan(job, spectra, workers=workers)]
     return scan_report(job, results, seconds=time.monotonic() - started)
 

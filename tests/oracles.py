@@ -17,11 +17,10 @@ def singular_values(matrix: NDArray[np.floating]) -> Array:
     return np.linalg.svd(np.asarray(matrix, dtype=np.float64), compute_uv=False)
 
 
-def published_snr(matrix: NDArray[np.floating]) -> float:
-    """The published script's score, line by line, in float64."""
-    s = singular_values(matrix)
+def published_snr(s: Array, shape: tuple[int, ...]) -> float:
+    """The published script's score of singular values, line by line, in float64."""
     sigma = (np.quantile(s, 0.75) - np.quantile(s, 0.25)) / 1.349
-    n, m = matrix.shape
+    n, m = shape
     beta = n / m if n < m else m / n
     threshold = sigma * math.sqrt((1 + math.sqrt(beta)) ** 2)
     signal = s[s > threshold].sum() if (s > threshold).any() else 0.0
@@ -42,10 +41,9 @@ def marchenko_pastur_median(beta: float) -> float:
     return float(optimize.brentq(excess, low + 1e-12, high - 1e-12, xtol=1e-12))
 
 
-def marchenko_pastur_snr(matrix: NDArray[np.floating]) -> float:
+def marchenko_pastur_snr(s: Array, shape: tuple[int, ...]) -> float:
     """Energy above over energy below the 99 % Tracy-Widom edge, noise scale from the median."""
-    s = singular_values(matrix)
-    p, q = min(matrix.shape), max(matrix.shape)
+    p, q = min(shape), max(shape)
     sigma = np.median(s) / math.sqrt(q * marchenko_pastur_median(p / q))
     mu = (math.sqrt(q - 1) + math.sqrt(p)) ** 2
     spread = (math.sqrt(q - 1) + math.sqrt(p)) * (1 / math.sqrt(q - 1) + 1 / math.sqrt(p)) ** (

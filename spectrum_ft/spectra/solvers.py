@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
+
+from spectrum_ft.spectra.lapack import Real, add_gram, eigenvalues
 
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 Values = NDArray[np.float64]
@@ -57,13 +58,23 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
     scaled = np.ldexp(matrix, -exponent, out=matrix)
     del matrix
     if method == "svd64":
-        values = _direct(scaled)
-    else:
-        gram = _gram_float32(scaled) if method == "gram32" else _gram_float64(scaled)
+        return np.ldexp(_direct(scaled), exponent)
+    if method == "gram32":
+        single = _gram_float32(scaled)
         del scaled
-        squares = np.linalg.eigvalsh(gram, UPLO="L").astype(np.float64)[::-1]
-        values = np.sqrt(np.maximum(squares, 0.0))
-    return np.ldexp(values, exponent)
+        return np.ldexp(_roots(single), exponent)
+    double = _gram_float64(scaled)
+    del scaled
+    return np.ldexp(_roots(double), exponent)
+
+
+def _roots(gram: NDArray[Real]) -> Values:
+    """The square roots of the eigenvalues, descending; rounding below zero counts as zero."""
+    try:
+        squares = eigenvalues(gram)
+    except np.linalg.LinAlgError:
+        raise UnscorableError("the singular values did not converge") from None
+    return np.sqrt(np.maximum(squares[::-1].astype(np.float64), 0.0))
 
 
 def _direct(matrix: Matrix) -> Values:
@@ -76,22 +87,22 @@ def _direct(matrix: Matrix) -> Values:
 
 def _gram_float32(matrix: Matrix) -> NDArray[np.float32]:
     """The smaller Gram matrix in float32; only its lower triangle is filled. (p, p)"""
-    single = matrix.astype(np.float32, copy=False)
-    # BLAS reads columns first, so it sees the transposed matrix; W.T is a view, nothing moves.
-    upper = blas.ssyrk(1.0, single.T, trans=int(matrix.shape[0] < matrix.shape[1]))
-    return np.asarray(upper.T)
+    m, n = matrix.shape
+    gram = np.zeros((min(m, n), min(m, n)), dtype=np.float32)
+    add_gram(matrix.astype(np.float32, copy=False), gram, of="rows" if m < n else "columns")
+    return gram
 
 
 def _gram_float64(matrix: Matrix) -> NDArray[np.float64]:
     """The smaller Gram matrix in float64, from one panel at a time. (p, p), lower triangle"""
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T  # (q, p)
-    p = tall.shape[1]
+    q, p = tall.shape
+    gram = np.zeros((p, p), dtype=np.float64)
     rows = max(1, _PANEL_BYTES // (8 * p))
-    upper = np.zeros((p, p), dtype=np.float64, order="F")
-    for begin in range(0, tall.shape[0], rows):
+    for begin in range(0, q, rows):
         panel = np.ascontiguousarray(tall[begin : begin + rows], dtype=np.float64)  # (rows, p)
-        upper = blas.dsyrk(1.0, panel.T, beta=1.0, c=upper, overwrite_c=1)
-    return upper.T
+        add_gram(panel, gram, of="columns")
+    return gram
 
 
 def uncertainty(values: Values, shape: tuple[int, int], method: Method) -> Values:

@@ -39,14 +39,14 @@ def convert_gguf(path: Path) -> Path:
 
 
 def _key(path: Path) -> str:
-    """The folder's name: 16 hex digits of the content's SHA-256, and the file's stem to read."""
+    """The folder's name: the file's stem to read, and 16 hex digits of its content's SHA-256."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     # The stem is someone else's text: only plain characters of it become a folder's name.
-    return f"{digest[:16]}-{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:80]}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:80]}-{digest[:16]}"
 
 
 def _convert(path: Path, folder: Path) -> None:

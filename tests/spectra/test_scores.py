@@ -84,8 +84,10 @@ def test_snr_and_snr_mp_agree_with_independent_definitions(shape: tuple[int, int
     matrix = chance.standard_normal(shape)
     matrix[:, 0] *= 30.0
     values = oracles.singular_values(matrix)
-    assert snr(values, shape) == pytest.approx(oracles.published_snr(matrix), rel=1e-12)
-    assert snr_mp(values, shape) == pytest.approx(oracles.marchenko_pastur_snr(matrix), rel=1e-7)
+    assert snr(values, shape) == pytest.approx(oracles.published_snr(values, shape), rel=1e-12)
+    assert snr_mp(values, shape) == pytest.approx(
+        oracles.marchenko_pastur_snr(values, shape), rel=1e-7
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SCORES))

@@ -1,0 +1,127 @@
+"""What holds the structure up: imports point one way, light stays light, the wheel is complete."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "spectrum_ft": ROOT / "spectrum_ft",
+    "spectrum_ft_reports": ROOT / "reports" / "spectrum_ft_reports",
+    "spectrum_ft_cli": ROOT / "cli" / "spectrum_ft_cli",
+}
+LAYERS = list(PACKAGES)  # lowest first: a layer may import itself and the ones before it
+
+TRAINING_LIBRARIES = {"transformers", "peft", "trl", "bitsandbytes", "accelerate"}
+
+# Which parts of the library each part may import, beside itself.
+BOTTOM = {"errors", "strict_json", "strict_yaml", "globs", "records", "cache_folder"}
+INSIDE = {
+    "errors": set[str](),
+    "records": set[str](),
+    "checkpoints": BOTTOM,
+    "spectra": BOTTOM,
+    "planning": BOTTOM | {"spectra", "checkpoints", "environment", "record_files"},
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+    return names
+
+
+def imported_packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_modules(path)}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_import_only_downwards(layer: str) -> None:
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    for path in PACKAGES[layer].rglob("*.py"):
+        upward = imported_packages(path) & above
+        assert not upward, f"{path.relative_to(ROOT)} imports {upward}"
+
+
+@pytest.mark.parametrize("part", sorted(INSIDE))
+def test_parts_of_the_library_import_only_what_they_may(part: str) -> None:
+    home = ROOT / "spectrum_ft" / part
+    files = home.rglob("*.py") if home.is_dir() else [home.with_suffix(".py")]
+    for path in files:
+        inside = {
+            name.split(".")[1] for name in imported_modules(path) if name.startswith("spectrum_ft.")
+        }
+        stray = inside - INSIDE[part] - {part}
+        assert not stray, f"{path.relative_to(ROOT)} imports {stray}"
+
+
+def test_only_tuning_imports_the_training_libraries_and_torch() -> None:
+    for path in (path for home in PACKAGES.values() for path in home.rglob("*.py")):
+        if ROOT / "spectrum_ft" / "tuning" not in path.parents:
+            heavy = imported_packages(path) & (TRAINING_LIBRARIES | {"torch"})
+            assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
+
+
+def test_importing_the_package_and_its_help_load_nothing_heavy() -> None:
+    code = (
+        "import sys, spectrum_ft, spectrum_ft_cli.main as program\n"
+        "assert program.run(['--help']) == 0\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scan_never_loads_torch(tmp_path: Path) -> None:
+    from making import write_llama
+
+    write_llama(tmp_path, layers=4)
+    code = (
+        "import sys, spectrum_ft\n"
+        "spectrum_ft.make_plan(spectrum_ft.scan(sys.argv[1]))\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_every_public_name_is_there_and_listed() -> None:
+    import spectrum_ft
+
+    for name in spectrum_ft.__all__:
+        assert getattr(spectrum_ft, name).__doc__, name
+        assert name in dir(spectrum_ft)
+    with pytest.raises(AttributeError, match="no attribute 'sacn'"):
+        _ = spectrum_ft.sacn
+
+
+def test_the_wheel_ships_three_packages_and_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert packages == set(PACKAGES)
+    for package in PACKAGES:
+        assert f"{package}/py.typed" in names
+
+
+def test_no_file_of_ours_is_longer_than_400_lines() -> None:
+    for path in (path for home in PACKAGES.values() for path in home.rglob("*.py")):
+        assert len(path.read_text("utf-8").splitlines()) <= 400, path
+
+
+def test_nothing_reads_or_writes_pickles_outside_the_reader_that_is_asked_to() -> None:
+    for path in (path for home in PACKAGES.values() for path in home.rglob("*.py")):
+        if path.name != "pickles.py":
+            assert not imported_packages(path) & {"pickle", "dill", "joblib"}, path
+            assert "torch.load" not in path.read_text("utf-8"), path
