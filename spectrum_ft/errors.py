@@ -10,7 +10,6 @@ The library raises them; only the command line prints them and exits. A broken i
 our own is an `assert`, never one of these.
 """
 
-
 MAX_MESSAGE = 400
 """The most characters of a message; file names and torch's own words can be much longer."""
 

@@ -27,13 +27,14 @@ def to_json(record: Any) -> str:
 
 
 def _field(value: Any) -> str:
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple) and value:
         return "[\n" + ",\n".join(_dump(item) for item in value) + "\n]"
     return _dump(value)
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    # ASCII only: a raw U+009B in a tensor's name would command the terminal that shows it.
+    return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
 def read_bytes_of(path: str) -> bytes:

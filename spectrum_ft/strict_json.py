@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

@@ -12,14 +12,14 @@ def check_writable(path: Path, *, force: bool) -> None:
 
     Called before long work, so that nobody waits for a result that has nowhere to go.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path}: is a folder", "give the name of a file")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"{path}: already exists", "pass --force to replace it")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{path}: not a regular file", "give the name of a file")
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"{folder}: no such folder", "make it first, or give another path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: may not be written to", "give a path elsewhere")
@@ -52,10 +52,7 @@ def write_file(path: Path, content: str, *, force: bool) -> None:
                 file.flush()
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
-            if force:
-                os.replace(name, path)
-            else:
-                os.link(name, path)
+            _rename(name, path, force=force)
         finally:
             Path(name).unlink(missing_ok=True)
     except FileExistsError:
@@ -64,6 +61,21 @@ def write_file(path: Path, content: str, *, force: bool) -> None:
         raise OutputError(
             f"{path}: cannot be written ({fault.strerror})", "make room there, or give another path"
         ) from None
+
+
+def _rename(name: str, path: Path, *, force: bool) -> None:
+    if not force:
+        try:
+            os.link(name, path)
+            return
+        except FileExistsError:
+            raise
+        except OSError:
+            # No hard links here (exFAT, some network drives). What a rename cannot tell is whether
+            # the name was taken since it was last looked at.
+            if path.exists():
+                raise FileExistsError from None
+    os.replace(name, path)
 
 
 def _umask() -> int:

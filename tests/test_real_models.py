@@ -44,7 +44,7 @@ def test_smollm2_from_its_gguf_and_from_its_conversion(smollm2: Path, model_cach
     # The conversion turns rows of q_proj and k_proj around, which no singular value sees.
     ours = sorted(m.scores["snr"] or 0.0 for m in original.matrices)
     theirs = sorted(m.scores["snr"] or 0.0 for m in converted.matrices)
-    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert ours == pytest.approx(theirs, rel=2e-5)
     assert original.model.parameters == converted.model.parameters == 134_515_008
     plan = make_plan(converted, PlanRequest(share=0.25)).plan
     assert plan.counts is not None

@@ -18,7 +18,7 @@ COMMANDS = {
     "scan": "Score every matrix of a model.",
     "plan": "Choose what to train from a scan.",
     "report": "Show a scan again.",
-    "demo": "The main job on a small real model.",
+    "demo": "Scan a small real model and plan what to train.",
     "cache": "Look after the store of spectra.",
 }
 

@@ -24,6 +24,7 @@ def print_scan(console: Console, view: ScanView, *, with_matrices: bool) -> None
     console.print()
     console.print(_kind_table(view, width, unicode))
     if with_matrices:
+        console.print()
         console.print(_matrix_table(view.matrices, unicode))
     console.print()
     console.print(_facts(view, width, unicode))
@@ -90,13 +91,14 @@ def _sparkline(cells: Sequence[Cell], glyphs: str) -> Text:
 
 def _matrix_table(rows: Sequence[MatrixRow], unicode: bool) -> Table:
     table = _table(unicode)
-    table.add_column("matrix", overflow="fold")
-    for title in ("shape", "score", "signal", "train"):
+    table.add_column("kind", no_wrap=True, overflow="ellipsis")
+    for title in ("layer", "shape", "score", "signal", "train"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("flags")
     for row in rows:
         table.add_row(
-            _text(row.name, unicode, style=_CHOSEN if row.trained else ""),
+            _text(row.kind, unicode, style=_CHOSEN if row.trained else ""),
+            row.layer,
             row.shape,
             row.score,
             row.signal,

@@ -51,8 +51,10 @@ class Fact(NamedTuple):
 class MatrixRow:
     """One matrix, in detail."""
 
-    name: str
-    """The tensor's name."""
+    kind: str
+    """Its kind."""
+    layer: str
+    """Its block, and its expert if it is one: `3`, `3:17`."""
     shape: str
     """Rows x columns."""
     score: str
@@ -80,7 +82,7 @@ class ScanView:
     facts: tuple[Fact, ...]
     """What was counted, one line each."""
     matrices: tuple[MatrixRow, ...]
-    """Every matrix, for those who ask."""
+    """Every matrix by kind and layer, for those who ask."""
 
 
 def scan_view(report: ScanReport, planned: Planned | None) -> ScanView:
@@ -96,7 +98,12 @@ def scan_view(report: ScanReport, planned: Planned | None) -> ScanView:
         layers=f"0 → {max(numbers_of_layers)}" if numbers_of_layers else "",
         rows=tuple(_row(summary) for summary in summaries),
         facts=(*_scan_facts(report), *(_plan_facts(planned, report, summaries) if planned else ())),
-        matrices=tuple(_matrix_row(matrix, score, trained) for matrix in report.matrices),
+        matrices=tuple(
+            _matrix_row(matrix, score, trained)
+            for summary in summaries
+            for matrix in report.matrices
+            if matrix.kind == summary.kind
+        ),
     )
 
 
@@ -211,9 +218,16 @@ def _backward(planned: Planned, layers: int) -> str:
     return f"stops at layer {lowest}; " + (saved if lowest else "no block is spared")
 
 
+def _layer(matrix: ScannedMatrix) -> str:
+    if matrix.layer is None:
+        return "-"
+    return str(matrix.layer) if matrix.expert is None else f"{matrix.layer}:{matrix.expert}"
+
+
 def _matrix_row(matrix: ScannedMatrix, score: str, trained: set[str]) -> MatrixRow:
     return MatrixRow(
-        name=printable(matrix.name, 80),
+        kind=printable(matrix.kind, 60),
+        layer=_layer(matrix),
         shape=" x ".join(map(str, matrix.shape)) or "-",
         score=numbers.score(matrix.scores.get(score)),
         signal="-" if matrix.spectrum is None else f"{matrix.signal_rank}/{matrix.spectrum.count}",

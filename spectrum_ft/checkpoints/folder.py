@@ -1,5 +1,6 @@
 """Which files of a model's folder hold its weights."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from spectrum_ft.errors import CheckpointError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth")
+# What trainers leave beside the weights.
+_STATES = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
 
 
 def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
@@ -20,6 +23,8 @@ def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
     The first that is there wins: the shard index, `model.safetensors`, the only .safetensors
     file, the only .gguf file. Raises `CheckpointError` where there is none, or no telling which.
     """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise CheckpointError(f"{folder}: may not be read", "check its permissions")
     if (folder / INDEX).exists():
         return read_sharded(folder / INDEX)
     if (folder / SINGLE).exists():
@@ -39,7 +44,8 @@ def _read_gguf(path: Path) -> tuple[TensorEntry, ...]:
 
 def pickles_in(folder: Path) -> Sequence[Path]:
     """The weight files in `folder` that are (or may be) pickles, sorted."""
-    return sorted(path for pattern in PICKLES for path in folder.glob(pattern))
+    found = (path for pattern in PICKLES for path in folder.glob(pattern))
+    return sorted(path for path in found if not path.name.startswith(_STATES))
 
 
 def _ambiguous(folder: Path, found: Sequence[Path]) -> CheckpointError:

@@ -12,22 +12,25 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from spectrum_ft.checkpoints.file_reading import identity, reading
 from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 
 MAX_INFLATION = 2
-"""How much larger the unpacked archive may be than the file; torch stores without compression."""
+"""How much larger archive and tensors may be than the file; torch stores without compression."""
 
 _CONVERT = """
+import os
 import sys
 import torch
 from safetensors.torch import save_file
 
+MAX_INFLATION = float(sys.argv[3])
 version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
 if version < (2, 10):
     sys.exit(f"torch {torch.__version__} cannot read pickles safely; it takes 2.10 or newer")
-source, target = sys.argv[1:]
+source, target = sys.argv[1:3]
 try:
     table = torch.load(source, map_location="cpu", weights_only=True)
 except Exception as fault:
@@ -37,6 +40,10 @@ if isinstance(table, dict) and set(table) == {"state_dict"}:
     table = table["state_dict"]
 if not isinstance(table, dict) or not all(isinstance(v, torch.Tensor) for v in table.values()):
     sys.exit("it is not a table of tensors")
+# Tied tensors share their bytes in the file; a view that repeats a few bytes for ever is a bomb.
+num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in table.values())
+if num_bytes > MAX_INFLATION * os.path.getsize(source):
+    sys.exit(f"its tensors take {num_bytes:,} bytes, far more than they should")
 tensors = {str(name): tensor.contiguous().clone() for name, tensor in table.items()}
 save_file(tensors, target)
 """
@@ -59,9 +66,10 @@ def convert_pickles(files: Sequence[Path]) -> tuple[TensorEntry, ...]:
         _check_archive(file)
         target = Path(scratch.name) / f"{number:05d}.safetensors"
         child = subprocess.run(
-            [sys.executable, "-I", "-c", _CONVERT, str(file), str(target)],
+            [sys.executable, "-I", "-c", _CONVERT, str(file), str(target), str(MAX_INFLATION)],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if child.returncode != 0:
@@ -72,23 +80,30 @@ def convert_pickles(files: Sequence[Path]) -> tuple[TensorEntry, ...]:
             )
         for entry in read_safetensors_header(target):
             if entry.name in entries:
-                raise CheckpointError(f"{file}: holds {ascii(entry.name)[1:-1]} a second time")
+                raise CheckpointError(
+                    f"{file}: holds {ascii(entry.name)[1:-1][:200]} a second time",
+                    "give the one file that holds the weights",
+                )
             entries[entry.name] = entry
     return tuple(entries.values())
 
 
 def _check_archive(file: Path) -> None:
-    if not zipfile.is_zipfile(file):
-        raise CheckpointError(
-            f"{file}: not a PyTorch archive (a zip file)",
-            "files from before PyTorch 1.6 are not read; convert it to safetensors",
-        )
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError) as fault:
-        raise CheckpointError(f"{file}: a damaged archive ({fault})") from None
-    if unpacked > MAX_INFLATION * file.stat().st_size:
+    with reading(file) as opened:
+        if not zipfile.is_zipfile(opened):
+            raise CheckpointError(
+                f"{file}: not a PyTorch archive (a zip file)",
+                "files from before PyTorch 1.6 are not read; convert it to safetensors",
+            )
+        try:
+            with zipfile.ZipFile(opened) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as fault:
+            raise CheckpointError(
+                f"{file}: a damaged archive ({fault})", "download the file again"
+            ) from None
+        num_bytes = identity(opened).num_bytes
+    if unpacked > MAX_INFLATION * num_bytes:
         raise CheckpointError(
             f"{file}: unpacks to {unpacked:,} bytes, far more than it should",
             "do not use this file",

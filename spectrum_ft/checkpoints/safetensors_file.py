@@ -74,11 +74,12 @@ def _may_be_json(header: bytes) -> bool:
 
 def _refuse_start(path: Path, start: bytes, length: int, size: int) -> NoReturn:
     known = describe_content(start)
-    # The length of a whole header may begin with the byte of a pickle or of a page.
-    if known is not None and (length > MAX_HEADER_BYTES or not _may_be_json(start[8:])):
+    # The length of a real header may begin with the byte of a pickle or of a page.
+    is_real = length < 2**32 and _may_be_json(start[8:])
+    if known is not None and not is_real:
         _refuse(path, f"not a safetensors file but {known[0]}", known[1])
     if length > MAX_HEADER_BYTES:
-        _refuse(path, f"not a safetensors file: its header would be {length:,} bytes long")
+        _refuse(path, f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed")
     if length > size - 8:
         _refuse(path, f"truncated: the header takes {length:,} bytes, the file has {size:,}")
     _refuse(path, "not a safetensors file: its header is not a JSON object")
@@ -105,9 +106,7 @@ def _entries(
     return tuple(entries)
 
 
-def _entry(
-    path: Path, name: str, info: Any, data_start: int, opened: FileIdentity
-) -> TensorEntry:
+def _entry(path: Path, name: str, info: Any, data_start: int, opened: FileIdentity) -> TensorEntry:
     shown = ascii(name)[:120]
     if not isinstance(info, dict):
         _refuse(path, f"bad header: {shown} is not a table")

@@ -77,7 +77,7 @@ def test_a_name_listed_twice_counts_once() -> None:
         pytest.param(broken("base: as-is", "base: fp4"), "base", id="unknown-base"),
         pytest.param(broken("base: as-is", "base: as-is\nbase: nf4"), "twice", id="twice"),
         pytest.param(b"a: &x 1\nb: *x\n", "alias", id="alias"),
-        pytest.param(b"!!python/object/apply:os.system [id]\n", "constructor", id="tag"),
+        pytest.param(b"!!python/object/apply:os.system [id]\n", "a tag", id="tag"),
         pytest.param(b"a: [" * 100 + b"]" * 100, "nested too deeply", id="deep"),
         pytest.param(b"x" * (5 * 2**20 + 1), "larger than", id="large"),
         pytest.param(b"\tschema: x\n", "line 1", id="tab"),

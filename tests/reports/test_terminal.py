@@ -1,0 +1,105 @@
+"""Whole terminal reports against golden files, at several widths and without Unicode."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scans import matrix, one_kind, scan_of
+from spectrum_ft.planning.making import PlanRequest, make_plan
+from spectrum_ft.records import ModelInfo, ScanReport
+from spectrum_ft_reports.terminal import print_scan
+from spectrum_ft_reports.views import scan_view
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def small_scan() -> ScanReport:
+    """Two kinds of twelve layers with a hole, a saturated and a thin matrix, and skips."""
+    rising = [0.1 * layer for layer in range(12)]
+    matrices = one_kind(rising) + one_kind([*reversed(rising)], "self_attn.q_proj")
+    matrices[5] = matrix(matrices[5].name, None, flags=["saturated"])
+    matrices.append(matrix("model.layers.0.mlp.router.weight", 0.5, shape=(8, 64), flags=["thin"]))
+    report = scan_of(
+        [m for m in matrices if ".layers.3.mlp.up" not in m.name],
+        vectors=[f"model.layers.{layer}.input_layernorm.weight" for layer in range(12)],
+        others=["model.embed_tokens.weight", "lm_head.weight"],
+    )
+    model = ModelInfo(
+        source="~/models/small",
+        revision=None,
+        fingerprint="f" * 64,
+        parameters=223_232,
+        layers=12,
+    )
+    return replace(report, model=model)
+
+
+def deep_scan() -> ScanReport:
+    """Eighty layers, more than there is room for."""
+    return scan_of(one_kind([((7 * layer) % 80) / 80 for layer in range(80)], "mlp.down_proj"))
+
+
+def rendered(
+    report: ScanReport,
+    width: int,
+    *,
+    encoding: str = "utf-8",
+    matrices: bool = False,
+    request: PlanRequest | None = None,
+) -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    console = Console(file=file, width=width, highlight=False, no_color=True)
+    view = scan_view(report, make_plan(report, request))
+    print_scan(console, view, with_matrices=matrices)
+    file.flush()
+    lines = raw.getvalue().decode(encoding).splitlines()
+    assert max(map(len, lines)) <= width
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+CASES = {
+    "scan-60": lambda: rendered(small_scan(), 60),
+    "scan-80": lambda: rendered(small_scan(), 80),
+    "scan-120": lambda: rendered(small_scan(), 120),
+    "scan-80-ascii": lambda: rendered(small_scan(), 80, encoding="ascii"),
+    "scan-80-matrices": lambda: rendered(small_scan(), 80, matrices=True),
+    "scan-80-deep": lambda: rendered(deep_scan(), 80),
+    "plan-80-reference": lambda: rendered(
+        small_scan(), 80, request=PlanRequest(preset="reference", share=0.5)
+    ),
+    "plan-80-nf4": lambda: rendered(
+        small_scan(),
+        80,
+        request=PlanRequest(preset="spectrum-nf4", share=0.1, train_roles=("head", "norm")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_report_reads_as_it_was_approved(name: str, update_golden: bool) -> None:
+    text = CASES[name]()
+    path = GOLDEN / f"{name}.txt"
+    if update_golden:
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+
+
+def test_colour_marks_what_trains_and_a_pipe_gets_none() -> None:
+    view = scan_view(small_scan(), make_plan(small_scan()))
+    coloured, plain = io.StringIO(), io.StringIO()
+    print_scan(Console(file=coloured, width=80, force_terminal=True), view, with_matrices=False)
+    print_scan(Console(file=plain, width=80), view, with_matrices=False)
+    assert "\x1b[1;32m" in coloured.getvalue()
+    assert "\x1b" not in plain.getvalue()
+
+
+def test_a_scan_that_nothing_can_be_planned_from_is_shown_all_the_same() -> None:
+    report = scan_of(one_kind([1.0, 2.0]))
+    console = Console(file=io.StringIO(), width=80)
+    print_scan(console, scan_view(report, None), with_matrices=True)
+    assert isinstance(console.file, io.StringIO)
+    assert "mlp.up_proj" in console.file.getvalue()
