@@ -6,8 +6,10 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
+import scipy
 
 from spectrum_ft import __version__
 from spectrum_ft.records import Environment
@@ -22,8 +24,8 @@ def current_environment(device: str) -> Environment:
     return Environment(
         spectrum_ft=__version__,
         python=platform.python_version(),
-        numpy=version("numpy"),
-        scipy=version("scipy"),
+        numpy=np.__version__,
+        scipy=scipy.__version__,
         platform=f"{platform.system()} {platform.machine()}",
         device=device,
     )

@@ -32,7 +32,7 @@ from spectrum_ft.environment import command_line, current_environment, shown_pat
 from spectrum_ft.errors import CheckpointError, PlanError
 from spectrum_ft.globs import check_globs, matches
 from spectrum_ft.records import ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
-from spectrum_ft.spectra.measuring import measure
+from spectrum_ft.spectra.measuring import Measurement, measure
 from spectrum_ft.spectra.resolving import is_resolved
 from spectrum_ft.spectra.scores import SCORES, Shape
 from spectrum_ft.spectra.solvers import (
@@ -135,12 +135,26 @@ def iter_scan(
     largest_first = sorted(job.targets, key=lambda entry: -entry.num_params)
     executor = ThreadPoolExecutor(count, thread_name_prefix="scan")
     with threadpool_limits(1, user_api="blas"):
-        futures = [executor.submit(_scan_one, e, job, store, careful) for e in largest_first]
+        futures = {executor.submit(_scan_one, e, job, store, careful) for e in largest_first}
         try:
             for future in as_completed(futures):
-                yield future.result()
+                futures.remove(future)
+                yield _kept(future.result(), store)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+            for future in futures:  # finished, but nobody waited for them
+                if not future.cancelled() and future.exception() is None:
+                    _kept(future.result(), store)
+
+
+def _kept(finished: "_Finished", store: SpectraStore) -> Scanned:
+    """The result of a matrix, after its new spectra are in the store.
+
+    Here rather than in the workers: they compute while the disk confirms.
+    """
+    if finished.computed:
+        store.put(finished.digest, finished.computed)
+    return Scanned(result=finished.result, reused=not finished.computed and finished.known)
 
 
 def default_workers(job: ScanJob) -> int:
@@ -206,26 +220,45 @@ def model_info(checkpoint: Checkpoint) -> ModelInfo:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finished:
+    """What a worker hands over: the result, and what the store does not have yet."""
+
+    result: ScannedMatrix | SkippedTensor
+    digest: str
+    computed: dict[Method, Values]
+    known: bool
+
+
 def _scan_one(
     entry: TensorEntry, job: ScanJob, store: SpectraStore, careful: threading.Lock
-) -> Scanned:
-    """One matrix from its bytes to its scores; new spectra are in the store when this returns."""
+) -> _Finished:
+    """One matrix from its bytes to its scores."""
     shape = (entry.shape[0], entry.shape[1])
     spectrum = _Spectrum(entry, store, careful)
+    result: ScannedMatrix | SkippedTensor
     try:
         values, method = spectrum.find(shape, job.score)
-        measured = measure(values, shape, method)
+        result = _matrix(entry, job, spectrum.digest, measure(values, shape, method))
     except UnscorableError as fault:
-        skip = SkippedTensor(name=entry.name, shape=entry.shape, reason=str(fault))
-        return Scanned(result=skip, reused=spectrum.reused)
+        result = SkippedTensor(name=entry.name, shape=entry.shape, reason=str(fault))
     except MemoryError:
         needed = 4 * FLOATS_PER_WORKER * entry.num_params / 2**30
         raise CheckpointError(
             f"{ascii(entry.name)[1:-1]}: not enough memory (about {needed:.1f} GiB needed)",
             "pass --workers 1, or free some memory; what was scanned so far is kept",
         ) from None
+    return _Finished(
+        result=result,
+        digest=spectrum.digest,
+        computed=spectrum.computed,
+        known=spectrum.known,
+    )
+
+
+def _matrix(entry: TensorEntry, job: ScanJob, digest: str, measured: Measurement) -> ScannedMatrix:
     place = job.checkpoint.places[entry.name]
-    matrix = ScannedMatrix(
+    return ScannedMatrix(
         name=entry.name,
         kind=place.kind,
         layer=place.layer,
@@ -236,10 +269,9 @@ def _scan_one(
         spectrum=measured.summary,
         edge=measured.edge,
         signal_rank=measured.signal_rank,
-        digest=spectrum.digest,
+        digest=digest,
         flags=measured.flags,
     )
-    return Scanned(result=matrix, reused=spectrum.reused)
 
 
 class _Spectrum:
@@ -248,7 +280,8 @@ class _Spectrum:
     def __init__(self, entry: TensorEntry, store: SpectraStore, careful: threading.Lock) -> None:
         raw = read_bytes(entry)
         self.digest = content_digest(raw, entry)
-        self.reused = True
+        self.computed: dict[Method, Values] = {}
+        self.known = False
         self._entry = entry
         self._store = store
         self._careful = careful
@@ -259,6 +292,7 @@ class _Spectrum:
         """Values and the method that was accurate enough for the scores; `UnscorableError`."""
         for method in METHODS:
             values = self._store.get(self.digest, method)
+            self.known |= values is not None
             if values is None:
                 values = self._compute(method)
             if is_resolved(values, shape, method, for_score=score):
@@ -266,12 +300,10 @@ class _Spectrum:
         raise AssertionError("the last method always resolves")
 
     def _compute(self, method: Method) -> Values:
-        self.reused = False
         # The costlier methods take more memory than a worker's share: one at a time.
         with nullcontext() if method == METHODS[0] else self._careful:
-            values = singular_values(self._take, method)
-        self._store.put(self.digest, method, values)
-        return values
+            self.computed[method] = singular_values(self._take, method)
+        return self.computed[method]
 
     def _take(self) -> Matrix:
         raw = self._unread.pop() if self._unread else read_bytes(self._entry)

@@ -42,7 +42,7 @@ def run_spectrum(
 def assert_explained(
     finished: subprocess.CompletedProcess[str], message: str, *, code: int = 1
 ) -> None:
-    """Assert that a run failed with one `Error:` line that holds `message`, and one hint at most."""
+    """Assert that a run failed with one `Error:` line with `message`, and one hint at most."""
     lines = finished.stderr.strip().splitlines()
     errors = [line for line in lines if line.startswith("Error: ")]
     assert finished.returncode == code, finished.stderr

@@ -17,7 +17,6 @@ from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.progress import follow
-from spectrum_ft_cli.show import command_to_copy, show_scan
 from spectrum_ft_cli.talk import Talk
 
 kinds_option = option(
@@ -122,16 +121,15 @@ def command(
         cache=not no_cache,
         allow_pickle=allow_pickle,
     )
-    if as_json:
-        sys.stdout.write(to_json(report))
-    else:
-        show_scan(report, plan_to_show(report), with_matrices=matrices)
     if output is not None:
         emit(to_json(report), output, force=force)
         talk.say(f"Wrote {output}.")
-    if not as_json:
-        source = str(output) if output is not None else model
-        talk.say(
-            "Next: "
-            + command_to_copy("spectrum", "plan", source, "--top", "25%", "-o", "plan.yaml")
-        )
+    if as_json:
+        sys.stdout.write(to_json(report))
+        return
+    from spectrum_ft_cli.show import command_to_copy, show_scan  # rich, for those who look
+
+    show_scan(report, plan_to_show(report), with_matrices=matrices)
+    source = str(output) if output is not None else model
+    copy = command_to_copy("spectrum", "plan", source, "--top", "25%", "-o", "plan.yaml")
+    talk.say(f"Next: {copy}")

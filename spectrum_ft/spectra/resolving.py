@@ -52,7 +52,7 @@ def _snr_spread(values: Values, delta: Values, shape: Shape) -> float:
 
 
 def _snr_mp_spread(values: Values, delta: Values, shape: Shape) -> float:
-    median = float(np.median(values))
+    _, median, _ = quartiles(values)
     moved = float(np.interp(median, values[::-1], delta[::-1]))
     low, high = noise_edge(max(median - moved, 0.0), shape), noise_edge(median + moved, shape)
     low, high = _widened(low, high, values, delta)

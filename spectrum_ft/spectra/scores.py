@@ -32,9 +32,16 @@ class Score:
 
 
 def quartiles(values: Values) -> tuple[float, float, float]:
-    """q25, median and q75 with linear interpolation, as numpy and torch define it."""
-    q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
-    return float(q25), float(median), float(q75)
+    """q25, median and q75 of descending values, linearly interpolated as numpy and torch do."""
+    # Not `numpy.quantile`: it sorts what is sorted, and holds the interpreter's lock for it.
+    last = len(values) - 1
+    found = []
+    for share in (0.25, 0.5, 0.75):
+        place = (1.0 - share) * last
+        below = min(math.floor(place), last - 1) if last else 0
+        one, other = float(values[below]), float(values[min(below + 1, last)])
+        found.append(one + (other - one) * (place - below))
+    return found[0], found[1], found[2]
 
 
 def edge_of_snr(values: Values, shape: Shape) -> float:
@@ -45,7 +52,8 @@ def edge_of_snr(values: Values, shape: Shape) -> float:
 
 def edge_of_snr_mp(values: Values, shape: Shape) -> float:
     """The Marchenko-Pastur noise edge of these singular values."""
-    return noise_edge(float(np.median(values)), shape)
+    _, median, _ = quartiles(values)
+    return noise_edge(median, shape)
 
 
 def snr(values: Values, shape: Shape) -> float | None:

@@ -54,8 +54,8 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
         raise UnscorableError("holds NaN or infinite weights")
     if magnitude == 0.0:
         raise UnscorableError("all weights are zero")
-    _, exponent = math.frexp(magnitude)
-    scaled = np.ldexp(matrix, -exponent, out=matrix)
+    exponent = _exponent(magnitude, matrix.dtype)
+    scaled = np.multiply(matrix, matrix.dtype.type(2.0**-exponent), out=matrix)
     del matrix
     if method == "svd64":
         return np.ldexp(_direct(scaled), exponent)
@@ -66,6 +66,13 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
     double = _gram_float64(scaled)
     del scaled
     return np.ldexp(_roots(double), exponent)
+
+
+def _exponent(magnitude: float, dtype: np.dtype[np.float32] | np.dtype[np.float64]) -> int:
+    """The exponent of `magnitude` in base 2, as far as `dtype` can hold its inverse."""
+    _, exponent = math.frexp(magnitude)
+    most = int(np.finfo(dtype).maxexp) - 2
+    return max(-most, min(exponent, most))
 
 
 def _roots(gram: NDArray[Real]) -> Values:

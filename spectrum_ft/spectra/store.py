@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,6 +56,11 @@ class SpectraStore:
             )
             with self._database:
                 self._database.execute(_SCHEMA)
+                self._known: set[tuple[str, str]] = set(
+                    self._database.execute(
+                        "select digest, method from spectra where backend = ?", (BACKEND,)
+                    )
+                )
         except (sqlite3.Error, OSError) as fault:
             raise OutputError(
                 f"{path}: the store of spectra cannot be used ({fault})",
@@ -80,6 +86,9 @@ class SpectraStore:
 
     def get(self, digest: str, method: Method) -> Values | None:
         """The singular values kept for this content and method, or None."""
+        # Most questions of a new scan are about what is not here; they need not wait for a write.
+        if (digest, method) not in self._known:
+            return None
         with self._lock:
             row = self._database.execute(
                 "select singular_values, checksum from spectra"
@@ -90,23 +99,28 @@ class SpectraStore:
             return None
         return np.frombuffer(row[0], dtype="<f8").astype(np.float64)
 
-    def put(self, digest: str, method: Method, values: Values) -> None:
-        """Keep these singular values, in a transaction of their own."""
-        blob = values.astype("<f8").tobytes()
-        row = (digest, method, BACKEND, blob, _checksum(digest, method, blob), time.time())
+    def put(self, digest: str, spectra: Mapping[Method, Values]) -> None:
+        """Keep the spectra of one matrix: all of them or, if interrupted, none."""
+        rows = []
+        for method, values in spectra.items():
+            blob = values.astype("<f8").tobytes()
+            rows.append(
+                (digest, method, BACKEND, blob, _checksum(digest, method, blob), time.time())
+            )
         try:
             with self._lock, self._database:
-                self._database.execute(
+                self._database.executemany(
                     "insert or replace into spectra"
                     " (digest, method, backend, singular_values, checksum, created)"
                     " values (?, ?, ?, ?, ?, ?)",
-                    row,
+                    rows,
                 )
         except sqlite3.Error as fault:
             raise OutputError(
                 f"{self.path}: a spectrum cannot be kept ({fault})",
                 "make room there, or pass --no-cache; what was kept so far is safe",
             ) from None
+        self._known |= {(digest, method) for method in spectra}
 
     def __len__(self) -> int:
         """The number of spectra kept."""

@@ -12,6 +12,7 @@ from spectrum_ft.spectra.scores import (
     SCORES,
     edge_of_snr_mp,
     is_saturated,
+    quartiles,
     snr,
     snr_mp,
 )
@@ -151,3 +152,10 @@ def test_the_published_edge_calls_noise_signal_and_that_is_why_snr_mp_exists() -
 
 def test_the_noise_edge_of_a_single_value_is_finite() -> None:
     assert math.isfinite(noise_edge(1.0, (1, 1)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 64, 577])
+def test_quartiles_are_those_of_numpy(count: int) -> None:
+    values = np.sort(np.random.default_rng(count).standard_normal(count))[::-1]
+    expected = np.quantile(values, (0.25, 0.5, 0.75))
+    assert quartiles(values) == pytest.approx(tuple(expected), rel=1e-14, abs=1e-15)

@@ -8,7 +8,6 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from spectrum_ft.checkpoints.packaged import PACKAGED, packaged_path
+from spectrum_ft.checkpoints.packaged import packaged_path
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.tuning.gguf_base import convert_gguf
 
