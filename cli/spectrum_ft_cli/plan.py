@@ -6,6 +6,7 @@ from typing import get_args
 
 import click
 
+from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.checkpoints.naming import Role
 from spectrum_ft.planning.exports import EXPORTS
 from spectrum_ft.planning.making import PlanRequest, make_plan
@@ -28,7 +29,9 @@ _PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESET
 
 def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) -> ScanReport:
     """The scan in the file `source`, or of the model `source`."""
-    if source == STDIN or (source.endswith(".json") and not Path(source).is_dir()):
+    path = Path(source)
+    is_record = path.suffix == ".json" or (path.is_file() and not is_weight_file(path))
+    if source == STDIN or is_record:
         return read_scan(source)
     return run_scan(source, talk, score=score or "snr", allow_pickle=allow_pickle)
 

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from spectrum_ft.checkpoints.dequantizing import decode
 from spectrum_ft.checkpoints.file_reading import read_range
-from spectrum_ft.checkpoints.folder import pickles_in, read_folder
-from spectrum_ft.checkpoints.gguf_file import read_gguf_header
+from spectrum_ft.checkpoints.folder import (
+    HEADER_READERS,
+    PICKLE_SUFFIXES,
+    pickles_in,
+    read_folder,
+)
 from spectrum_ft.checkpoints.hub import fetch_from_hub, is_hub_id
 from spectrum_ft.checkpoints.naming import Place, natural_key, place_tensors
 from spectrum_ft.checkpoints.packaged import packaged_path
 from spectrum_ft.checkpoints.pickles import convert_pickles
-from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 
@@ -107,21 +110,19 @@ def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
 def _read_path(path: Path, *, allow_pickle: bool) -> tuple[TensorEntry, ...]:
     if os.path.isdir(path):
         pickles = pickles_in(path) if allow_pickle else ()
-        has_others = any(path.glob("*.safetensors")) or any(path.glob("*.gguf"))
+        has_others = any(next(path.glob(f"*{suffix}"), None) for suffix in HEADER_READERS)
         return convert_pickles(pickles) if pickles and not has_others else read_folder(path)
     if not os.path.exists(path):
         raise CheckpointError(f"{path}: no such file or folder", _WHAT_TO_GIVE)
-    if path.suffix == ".safetensors":
-        return read_safetensors_header(path)
-    if path.suffix == ".gguf":
-        return read_gguf_header(path).entries
-    if path.suffix in {".bin", ".pt", ".pth"} and allow_pickle:
+    if path.suffix in HEADER_READERS:
+        return HEADER_READERS[path.suffix](path)
+    if path.suffix in PICKLE_SUFFIXES and allow_pickle:
         return convert_pickles([path])
     raise _not_weights(path)
 
 
 def _not_weights(path: Path) -> CheckpointError:
-    if path.suffix in {".bin", ".pt", ".pth"}:
+    if path.suffix in PICKLE_SUFFIXES:
         return CheckpointError(
             f"{path}: pickled weights can run code when they are read",
             "convert it to safetensors, or pass --allow-pickle if you trust its author",

@@ -1,7 +1,7 @@
 """Which files of a model's folder hold its weights."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spectrum_ft.checkpoints.gguf_file import read_gguf_header
@@ -12,9 +12,25 @@ from spectrum_ft.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-PICKLES = ("*.bin", "*.pt", "*.pth")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth")
 # What trainers leave beside the weights.
 _STATES = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
+
+
+def _read_gguf(path: Path) -> tuple[TensorEntry, ...]:
+    return read_gguf_header(path).entries
+
+
+HEADER_READERS: Mapping[str, Callable[[Path], tuple[TensorEntry, ...]]] = {
+    ".safetensors": read_safetensors_header,
+    ".gguf": _read_gguf,
+}
+"""How the tensors of one weight file are listed, by the suffix of its name; preferred first."""
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether `path` is by its name a file of weights, pickled ones included."""
+    return path.suffix in HEADER_READERS or path.suffix in PICKLE_SUFFIXES
 
 
 def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
@@ -29,8 +45,8 @@ def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
         return read_sharded(folder / INDEX)
     if (folder / SINGLE).exists():
         return read_safetensors_header(folder / SINGLE)
-    for pattern, read in (("*.safetensors", read_safetensors_header), ("*.gguf", _read_gguf)):
-        found = sorted(folder.glob(pattern))
+    for suffix, read in HEADER_READERS.items():
+        found = sorted(folder.glob(f"*{suffix}"))
         if len(found) == 1:
             return read(found[0])
         if found:
@@ -38,13 +54,9 @@ def read_folder(folder: Path) -> tuple[TensorEntry, ...]:
     raise _no_weights(folder)
 
 
-def _read_gguf(path: Path) -> tuple[TensorEntry, ...]:
-    return read_gguf_header(path).entries
-
-
 def pickles_in(folder: Path) -> Sequence[Path]:
     """The weight files in `folder` that are (or may be) pickles, sorted."""
-    found = (path for pattern in PICKLES for path in folder.glob(pattern))
+    found = (path for suffix in PICKLE_SUFFIXES for path in folder.glob(f"*{suffix}"))
     return sorted(path for path in found if not path.name.startswith(_STATES))
 
 

@@ -20,34 +20,7 @@ from spectrum_ft.errors import CheckpointError
 MAX_INFLATION = 2
 """How much larger archive and tensors may be than the file; torch stores without compression."""
 
-_CONVERT = """
-import os
-import sys
-import torch
-from safetensors.torch import save_file
-
-MAX_INFLATION = float(sys.argv[3])
-version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-if version < (2, 10):
-    sys.exit(f"torch {torch.__version__} cannot read pickles safely; it takes 2.10 or newer")
-source, target = sys.argv[1:3]
-try:
-    table = torch.load(source, map_location="cpu", weights_only=True)
-except Exception as fault:
-    # Whatever torch makes of a damaged or hostile file, the parent wants one line about it.
-    sys.exit(f"torch cannot read it as plain tensors ({type(fault).__name__})")
-if isinstance(table, dict) and set(table) == {"state_dict"}:
-    table = table["state_dict"]
-if not isinstance(table, dict) or not all(isinstance(v, torch.Tensor) for v in table.values()):
-    sys.exit("it is not a table of tensors")
-# Tied tensors share their bytes in the file; a view that repeats a few bytes for ever is a bomb.
-num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in table.values())
-if num_bytes > MAX_INFLATION * os.path.getsize(source):
-    sys.exit(f"its tensors take {num_bytes:,} bytes, far more than they should")
-tensors = {str(name): tensor.contiguous().clone() for name, tensor in table.items()}
-save_file(tensors, target)
-"""
-
+_CHILD = Path(__file__).with_name("pickle_child.py")
 
 # Holds the temporary folders until the process ends, when each removes itself.
 _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []
@@ -66,7 +39,7 @@ def convert_pickles(files: Sequence[Path]) -> tuple[TensorEntry, ...]:
         _check_archive(file)
         target = Path(scratch.name) / f"{number:05d}.safetensors"
         child = subprocess.run(
-            [sys.executable, "-I", "-c", _CONVERT, str(file), str(target), str(MAX_INFLATION)],
+            [sys.executable, "-I", str(_CHILD), str(file), str(target), str(MAX_INFLATION)],
             capture_output=True,
             text=True,
             errors="replace",
