@@ -122,10 +122,9 @@ def test_a_scan_that_is_abandoned_keeps_what_it_finished(tmp_path: Path) -> None
         for _ in range(5):
             next(scanning)
         scanning.close()  # type: ignore[attr-defined]  # it is a generator
-        kept = len(store)
-        assert 5 <= kept < len(job.targets)
+        # A matrix may have more than one spectrum there, if the first was not accurate enough.
         reused = sum(item.reused for item in iter_scan(job, store))
-    assert reused == kept
+    assert 5 <= reused < len(job.targets)
 
 
 def test_a_damaged_row_is_computed_again(tmp_path: Path) -> None:
