@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from spectrum_ft.records import ScannedMatrix as ScannedMatrix
     from spectrum_ft.records import ScanReport as ScanReport
     from spectrum_ft.records import SkippedTensor as SkippedTensor
+    from spectrum_ft.scan_jobs import prepare_scan as prepare_scan
     from spectrum_ft.scanning import iter_scan as iter_scan
-    from spectrum_ft.scanning import prepare_scan as prepare_scan
     from spectrum_ft.scanning import scan as scan
     from spectrum_ft.spectra.store import SpectraStore as SpectraStore
 
@@ -51,7 +51,7 @@ _HOMES = {
     "iter_scan": "scanning",
     "make_plan": "planning.making",
     "open_checkpoint": "checkpoints.checkpoint",
-    "prepare_scan": "scanning",
+    "prepare_scan": "scan_jobs",
     "scan": "scanning",
 }
 

@@ -1,6 +1,7 @@
 """Scan reports made by hand: scores chosen, shapes real, nothing computed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
@@ -37,21 +38,9 @@ def scan_of(
     """A report of these matrices, with skipped vectors of 64 and skipped 1000 x 64 matrices."""
     places = place_tensors([*(m.name for m in matrices), *vectors, *others])
     placed = [
-        ScannedMatrix(
-            name=m.name,
-            kind=places[m.name].kind,
-            layer=places[m.name].layer,
-            expert=places[m.name].expert,
-            shape=m.shape,
-            dtype=m.dtype,
-            scores=m.scores,
-            spectrum=m.spectrum,
-            edge=m.edge,
-            signal_rank=m.signal_rank,
-            digest=m.digest,
-            flags=m.flags,
-        )
+        replace(m, kind=place.kind, layer=place.layer, expert=place.expert)
         for m in matrices
+        for place in [places[m.name]]
     ]
     skipped = [SkippedTensor(name=name, shape=(64,), reason="vector") for name in vectors]
     skipped += [

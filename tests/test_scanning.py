@@ -13,7 +13,8 @@ from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import CheckpointError, OutputError, PlanError
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import ScannedMatrix, ScanReport
-from spectrum_ft.scanning import iter_scan, prepare_scan, scan
+from spectrum_ft.scan_jobs import prepare_scan
+from spectrum_ft.scanning import iter_scan, scan
 from spectrum_ft.spectra.store import SpectraStore
 
 Q0 = "model.layers.0.self_attn.q_proj.weight"

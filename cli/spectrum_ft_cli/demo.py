@@ -71,7 +71,7 @@ def _model(talk: Talk) -> str:
         talk.say(f"{fault.message}. Using the packaged model instead.")
     gguf = packaged_path(MODEL)
     talk.say(
-        "Converting the packaged 4-bit GGUF to a transformers folder, once (about half a minute). "
+        "It is a 4-bit GGUF: converted to a transformers folder, half a minute the first time. "
         "Its weights carry 4-bit rounding noise, so scores differ from the original's."
     )
     from spectrum_ft.tuning.gguf_base import convert_gguf

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from spectrum_ft.records import ScannedMatrix, SkippedTensor
-from spectrum_ft.scanning import ScanJob, Scanned
+from spectrum_ft.scan_jobs import ScanJob
+from spectrum_ft.scanning import Scanned
 from spectrum_ft_cli.talk import Talk
 
 Results = Sequence[ScannedMatrix | SkippedTensor]

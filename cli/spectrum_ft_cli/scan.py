@@ -11,7 +11,8 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import ScanReport
-from spectrum_ft.scanning import iter_scan, prepare_scan, scan_report
+from spectrum_ft.scan_jobs import prepare_scan
+from spectrum_ft.scanning import iter_scan, scan_report
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
