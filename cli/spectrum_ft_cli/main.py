@@ -82,6 +82,13 @@ def _terminate(number: int, frame: object) -> NoReturn:
     raise Terminated
 
 
+def _replace_closed_streams() -> None:
+    """Give a process that was started with a closed stream (`>&-`) somewhere to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit code.
 
@@ -89,6 +96,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     143 terminated.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    _replace_closed_streams()
     talk = Talk()
     try:
         outcome: Any = cli.main(

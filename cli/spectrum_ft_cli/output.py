@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from spectrum_ft.errors import OutputError
+from spectrum_ft.record_files import STDIN
 from spectrum_ft.writing import check_writable, write_file
 from spectrum_ft_cli.commands import Decorator, Function, option
 
@@ -40,6 +41,11 @@ def check_output(output: Path | None, *, force: bool, source: str | None = None)
     """
     if output is None:
         return
+    if output.name == STDIN:
+        raise OutputError(
+            f"{output}: not a file name",
+            "leave -o out: results go to standard output by themselves",
+        )
     check_writable(output, force=force)
     if source is not None and Path(source).exists():
         model = Path(source) if Path(source).is_dir() else None

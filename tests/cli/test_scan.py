@@ -186,6 +186,19 @@ def test_a_reader_that_goes_away_is_no_error(model: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_closed_standard_output_is_no_crash(model: Path) -> None:
+    command = f"exec {PROGRAM} scan {model} --json -q >&-"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_a_dash_is_no_name_for_an_output(model: Path, tmp_path: Path) -> None:
+    done = run_spectrum("scan", model, "-o", "-", cwd=tmp_path)
+    assert_explained(done, "not a file name")
+    assert not (tmp_path / "-").exists()
+
+
 def start_scan(model: Path, output: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [PROGRAM, "scan", str(model), "-o", str(output), "--workers", "2"],
