@@ -49,14 +49,19 @@ def iter_scan(
     executor = ThreadPoolExecutor(count, thread_name_prefix="scan")
     with threadpool_limits(1, user_api="blas"):
         futures = {executor.submit(scan_one, e, job, store, careful) for e in largest_first}
+        patient = True
         try:
             for future in as_completed(futures):
                 futures.remove(future)
                 yield _kept(future.result(), store)
+        except BaseException as stop:
+            # Whoever interrupts the process does not want to wait for a large matrix.
+            patient = isinstance(stop, GeneratorExit | Exception)
+            raise
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            executor.shutdown(wait=patient, cancel_futures=True)
             for future in futures:  # finished, but nobody waited for them
-                if not future.cancelled() and future.exception() is None:
+                if future.done() and not future.cancelled() and future.exception() is None:
                     _kept(future.result(), store)
 
 

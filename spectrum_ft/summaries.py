@@ -73,15 +73,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(finite) if len(finite) == len(values) else None
 
 
-def lowest_trained_layer(train: Sequence[str]) -> int | None:
+def lowest_trained_layer(report: ScanReport, train: Sequence[str]) -> int | None:
     """The lowest block in which a tensor of `train` lies, where the backward pass can stop.
 
-    None where an embedding trains, since backward then runs through everything, or no block does.
+    None where that is not one block of one stack: an embedding or another tensor below the blocks
+    trains, or a second stack does, such as a vision tower's, whose gradients cross the first.
     """
-    places = place_tensors(train).values()
-    if any(place.role == "embedding" for place in places):
+    places = place_tensors([*report.shapes, *(name for name in train if name not in report.shapes)])
+    trained = {name: places[name] for name in train}
+    if any(place.role in ("embedding", "other") for place in trained.values()):
         return None
-    return min((place.layer for place in places if place.layer is not None), default=None)
+    stacks = {
+        name.split(f".{place.layer}.", 1)[0]
+        for name, place in trained.items()
+        if place.layer is not None
+    }
+    layers = [place.layer for place in trained.values() if place.layer is not None]
+    return min(layers) if len(stacks) == 1 else None
 
 
 def skip_reasons(report: ScanReport) -> Counter[str]:

@@ -268,6 +268,50 @@ def test_a_value_on_the_edge_makes_the_solver_more_careful(tmp_path: Path) -> No
     assert found.scores["snr"] == pytest.approx(truth, rel=1e-4)
 
 
+@pytest.mark.parametrize("dead", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("size", [64, 256])
+def test_dead_columns_do_not_cost_accuracy(tmp_path: Path, dead: float, size: int) -> None:
+    # Exact zeros come out of a float32 Gram matrix as small positive values that add up.
+    matrix = np.random.default_rng(size).standard_normal((size, size)).astype(np.float32)
+    matrix[:, : int(dead * size)] = 0.0
+    write_llama(tmp_path, layers=1, overrides={Q0: matrix})
+    found = by_name(fresh_scan(tmp_path))[Q0]
+    truth = published_snr(singular_values(matrix), matrix.shape)
+    assert found.scores["snr"] == pytest.approx(truth, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200, 1e307])
+def test_weights_beyond_float32_are_skipped_and_do_not_end_the_scan(
+    tmp_path: Path, scale: float
+) -> None:
+    matrix = np.random.default_rng(3).standard_normal((64, 64)) * scale
+    write_llama(tmp_path, layers=1, dtype="F64", overrides={Q0: matrix})
+    report = fresh_scan(tmp_path)
+    assert len(report.matrices) == 6
+    reasons = {tensor.name: tensor.reason for tensor in report.skipped}
+    assert "out of the range of float32" in reasons[Q0]
+
+
+def test_a_damaged_page_of_the_store_counts_as_absent(tmp_path: Path) -> None:
+    write_llama(tmp_path / "model", layers=4)
+    place = tmp_path / "store"
+    job = prepare_scan(open_checkpoint(str(tmp_path / "model")))
+    with SpectraStore(place) as store:
+        list(iter_scan(job, store))
+        digests = [matrix.digest for matrix in scan(str(tmp_path / "model"), store=store).matrices]
+    content = bytearray(place.read_bytes())
+    for page in range(4096 * 4, len(content) - 4096, 4096 * 5):
+        content[page : page + 64] = b"\xff" * 64
+    place.write_bytes(content)
+    try:
+        store = SpectraStore(place)
+    except OutputError:
+        return  # the damage was seen at once, and explained
+    with store:
+        found = [store.get(digest, "gram32") for digest in digests if digest]
+    assert any(values is None for values in found)
+
+
 def test_kinds_are_chosen_by_glob_even_outside_the_blocks(tmp_path: Path) -> None:
     write_llama(tmp_path, layers=4)
     assert {m.kind for m in fresh_scan(tmp_path, kinds=["mlp.*"]).matrices} == {

@@ -101,7 +101,7 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         raise RecordError(f"{path}: {fault}", "write `option: value` lines") from None
     if not isinstance(table, dict):
         raise RecordError(f"{path}: not a table of options", "write `option: value` lines")
-    known = {_spelling(p): p.name for p in ctx.command.params if isinstance(p, click.Option)}
+    known = {_spelling(p): p for p in ctx.command.params if isinstance(p, click.Option)}
     defaults = {}
     for key, value in table.items():
         spelled = str(key).replace("_", "-")
@@ -111,7 +111,8 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
                 f"{path}: unknown option {ascii(key)[:60]}",
                 f"did you mean {close[0]}?" if close else f"options: {', '.join(known)}",
             )
-        defaults[known[spelled]] = value
+        several = known[spelled].multiple and isinstance(value, str)
+        defaults[known[spelled].name] = [value] if several else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 

@@ -48,9 +48,9 @@ def command(talk: Talk, output: Path, force: bool) -> None:
         check_output(file, force=force)
     report = run_scan(_model(talk), talk)
     planned = make_plan(report)
-    show_scan(report, planned)
     write_file(scan_file, to_json(report), force=force)
     write_file(plan_file, plan_to_yaml(planned.plan), force=force)
+    show_scan(report, planned)
     talk.say(f"Wrote {scan_file} (every score) and {plan_file} (what to train).")
     talk.say("Next, look closer, choose another share, or scan a model of your own:")
     for words in (

@@ -89,6 +89,10 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit code.
 
@@ -118,8 +122,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 143
     except BrokenPipeError:
         # The reader has gone (`| head`); point the stream elsewhere, or Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as fault:
+        _discard_output()
+        talk.show_error(SpectrumError(f"the result cannot be written ({fault.strerror})"))
+        return 1
 
 
 def main() -> NoReturn:

@@ -47,12 +47,15 @@ def check_output(output: Path | None, *, force: bool, source: str | None = None)
             "leave -o out: results go to standard output by themselves",
         )
     check_writable(output, force=force)
-    if source is not None and Path(source).exists():
-        model = Path(source) if Path(source).is_dir() else None
-        if model is not None and output.resolve().is_relative_to(model.resolve()):
-            raise OutputError(
-                f"{output}: lies in the model's own folder", "write the result somewhere else"
-            )
+    if source is None or not Path(source).exists():
+        return
+    model = Path(source).resolve()
+    if output.resolve() == model:
+        raise OutputError(f"{output}: is what is read here", "write the result somewhere else")
+    if model.is_dir() and output.resolve().is_relative_to(model):
+        raise OutputError(
+            f"{output}: lies in the model's own folder", "write the result somewhere else"
+        )
 
 
 def emit(text: str, output: Path | None, *, force: bool) -> None:

@@ -30,7 +30,8 @@ _PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESET
 def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) -> ScanReport:
     """The scan in the file `source`, or of the model `source`."""
     path = Path(source)
-    is_record = path.suffix == ".json" or (path.is_file() and not is_weight_file(path))
+    is_file = path.exists() and not path.is_dir()
+    is_record = path.suffix == ".json" or (is_file and not is_weight_file(path))
     if source == STDIN or is_record:
         return read_scan(source)
     return run_scan(source, talk, score=score or "snr", allow_pickle=allow_pickle)
@@ -43,7 +44,7 @@ def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) 
     "share",
     group="Selection",
     type=Share(),
-    help="The share to train of each kind, as 25% or 0.25. [default: 25%]",
+    help="The share to train, as 25% or 0.25. [default: 25%]",
 )
 @option(
     "--preset",
@@ -154,16 +155,16 @@ def command(
     check_output(output, force=force, source=scan)
     report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)
     planned = make_plan(report, request)
-    if export is not None:
-        emit(EXPORTS[export](planned.plan), output, force=force)
-    elif as_json:
+    # Files first: whoever reads our output may go away at any time.
+    if output is not None:
+        content = EXPORTS[export](planned.plan) if export else plan_to_yaml(planned.plan)
+        emit(content, output, force=force)
+        talk.say(f"Wrote {output}.")
+    if as_json:
         sys.stdout.write(to_json(planned.plan))
-    else:
+    elif export is None:
         show_scan(report, planned)
-    if output is None:
-        if not as_json and export is None:
-            talk.say("Nothing is written without -o: " + command_to_copy("-o", "plan.yaml"))
-        return
-    if export is None:
-        emit(plan_to_yaml(planned.plan), output, force=force)
-    talk.say(f"Wrote {output}.")
+    elif output is None:
+        emit(EXPORTS[export](planned.plan), None, force=force)
+    if output is None and export is None and not as_json:
+        talk.say("Nothing is written without -o: " + command_to_copy("-o", "plan.yaml"))

@@ -32,7 +32,7 @@ pickle_option = option(
     "--allow-pickle",
     group="Dangerous",
     is_flag=True,
-    help="Read .bin weights, which are pickles. Only for files that you trust.",
+    help="Read .bin, .pt and .pth weights, which are pickles. Only for files that you trust.",
 )
 
 
@@ -130,7 +130,10 @@ def command(
         return
     from spectrum_ft_cli.show import command_to_copy, show_scan  # rich, for those who look
 
-    show_scan(report, plan_to_show(report), with_matrices=matrices)
+    planned = plan_to_show(report)
+    show_scan(report, planned, with_matrices=matrices)
+    if planned is None:
+        return
     source = str(output) if output is not None else model
     copy = command_to_copy("spectrum", "plan", source, "--top", "25%", "-o", "plan.yaml")
     talk.say(f"Next: {copy}")

@@ -10,10 +10,17 @@ from spectrum_ft_reports.terminal import print_scan
 from spectrum_ft_reports.views import scan_view
 
 
+class _Console(Console):
+    """A console whose reader may go away: the program decides what that means, not rich."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls this where it caught the BrokenPipeError
+
+
 def show_scan(report: ScanReport, planned: Planned | None, *, with_matrices: bool = False) -> None:
     """Print a scan, and what `planned` takes of it, on standard output."""
-    console = Console(highlight=False)
-    print_scan(console, scan_view(report, planned), with_matrices=with_matrices)
+    console = _Console(highlight=False)
+    print_scan(console, scan_view(report, planned, with_matrices=with_matrices))
 
 
 def command_to_copy(*words: str) -> str:

@@ -16,14 +16,14 @@ _FIGURES = ("median", "train", "params")
 _CHOSEN, _LEFT = "bold green", "dim"
 
 
-def print_scan(console: Console, view: ScanView, *, with_matrices: bool) -> None:
-    """Print the scan's table and facts; every matrix as well if asked for."""
+def print_scan(console: Console, view: ScanView) -> None:
+    """Print the scan's table and facts, and every matrix if the view has them."""
     unicode = (console.encoding or "").lower().startswith("utf")
     width = _sparkline_width(console.width, view.rows)
     console.print(_text(view.title, unicode, style="bold"))
     console.print()
     console.print(_kind_table(view, width, unicode))
-    if with_matrices:
+    if view.matrices:
         console.print()
         console.print(_matrix_table(view.matrices, unicode))
     console.print()

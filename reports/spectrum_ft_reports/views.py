@@ -16,6 +16,8 @@ from spectrum_ft_reports import numbers
 from spectrum_ft_reports.sparklines import Cell
 from spectrum_ft_reports.untrusted import printable
 
+_MOST_LAYERS = 2_000
+
 _NOTABLE = {
     "saturated": "the edge leaves no noise, so the score is no ratio",
     "thin": "too small or too low in rank to be ranked",
@@ -82,15 +84,16 @@ class ScanView:
     facts: tuple[Fact, ...]
     """What was counted, one line each."""
     matrices: tuple[MatrixRow, ...]
-    """Every matrix by kind and layer, for those who ask."""
+    """Every matrix by kind and layer; empty unless asked for."""
 
 
-def scan_view(report: ScanReport, planned: Planned | None) -> ScanView:
+def scan_view(
+    report: ScanReport, planned: Planned | None, *, with_matrices: bool = False
+) -> ScanView:
     """The view of `report`, with what `planned` would train marked in it."""
     score = (planned and planned.plan.policy.score) or report.score
     choices = planned.choices if planned else ()
     summaries = summarize_kinds(report, score, choices)
-    trained = set(planned.plan.train) if planned else set()
     numbers_of_layers = [layer for summary in summaries for layer in summary.by_layer]
     return ScanView(
         title=_title(report),
@@ -98,12 +101,7 @@ def scan_view(report: ScanReport, planned: Planned | None) -> ScanView:
         layers=f"0 → {max(numbers_of_layers)}" if numbers_of_layers else "",
         rows=tuple(_row(summary) for summary in summaries),
         facts=(*_scan_facts(report), *(_plan_facts(planned, report, summaries) if planned else ())),
-        matrices=tuple(
-            _matrix_row(matrix, score, trained)
-            for summary in summaries
-            for matrix in report.matrices
-            if matrix.kind == summary.kind
-        ),
+        matrices=_matrix_rows(report, score, planned) if with_matrices else (),
     )
 
 
@@ -137,7 +135,9 @@ def _cells(summary: KindSummary) -> list[Cell]:
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     span = high - low
     cells = []
-    for layer in range(max(values, default=-1) + 1):
+    last = max(values, default=-1)
+    # Missing layers show as holes, unless the numbers make no sense.
+    for layer in range(last + 1) if last < _MOST_LAYERS else sorted(values):
         value = values.get(layer)
         if layer not in values:
             height = None
@@ -175,9 +175,9 @@ def _plan_facts(
     if planned.tied_head:
         facts.append(Fact("head", "shares its weights with the embeddings: both train"))
     facts.append(Fact("rest", "frozen as it is" if plan.base == "as-is" else f"in {plan.base}"))
-    facts.append(Fact("backward", _backward(planned, report.model.layers)))
+    facts.append(Fact("backward", _backward(planned, report)))
     margins = [(s.margin, s.kind) for s in summaries if s.margin is not None]
-    if margins:
+    if margins and plan.policy.score is not None:
         margin, kind = min(margins)
         facts.append(
             Fact(
@@ -195,8 +195,9 @@ def _rule(planned: Planned) -> str:
     policy = planned.plan.policy
     if policy.share is None:
         return policy.name
+    ranked = f" by {policy.score}" if policy.score is not None else ""
     of = "each kind" if policy.scope == "kind" else "all matrices"
-    return f"{policy.name}, {100.0 * policy.share:g} % of {of} by {policy.score}"
+    return f"{policy.name}, {100.0 * policy.share:g} % of {of}{ranked}"
 
 
 def _trained(planned: Planned) -> str:
@@ -210,12 +211,22 @@ def _trained(planned: Planned) -> str:
     )
 
 
-def _backward(planned: Planned, layers: int) -> str:
-    lowest = lowest_trained_layer(planned.plan.train)
+def _backward(planned: Planned, report: ScanReport) -> str:
+    layers = report.model.layers
+    lowest = lowest_trained_layer(report, planned.plan.train)
     if lowest is None:
         return "runs through the whole model"
     saved = f"{numbers.share(lowest, layers)} of the blocks are never differentiated"
     return f"stops at layer {lowest}; " + (saved if lowest else "no block is spared")
+
+
+def _matrix_rows(report: ScanReport, score: str, planned: Planned | None) -> tuple[MatrixRow, ...]:
+    trained = set(planned.plan.train) if planned else set()
+    order: dict[str, int] = {}
+    for matrix in report.matrices:
+        order.setdefault(matrix.kind, len(order))
+    by_kind = sorted(report.matrices, key=lambda matrix: order[matrix.kind])
+    return tuple(_matrix_row(matrix, score, trained) for matrix in by_kind)
 
 
 def _layer(matrix: ScannedMatrix) -> str:

@@ -1,8 +1,8 @@
 """What a plan may choose from: the matrices of the blocks, ranked within their kind."""
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.naming import Place, place_tensors
@@ -26,7 +26,7 @@ class Candidate:
     layer: int | None
     """Their block."""
     value: float
-    """The score, mean over the tensors; infinite where `snr` is unbounded."""
+    """The score, mean over the tensors; infinite where `snr` is unbounded, 0 without a score."""
     num_params: int
     """The number of weights; 0 where shapes are unknown."""
     flags: frozenset[str]
@@ -34,12 +34,12 @@ class Candidate:
 
 
 def ranked_candidates(
-    matrices: Sequence[ScannedMatrix], *, score: str
+    matrices: Sequence[ScannedMatrix], *, score: str | None
 ) -> dict[str, list[Candidate]]:
     """The candidates of each kind, best first; ties keep the order of `matrices`.
 
     The experts of one block are loaded as one parameter, so they are one candidate, scored by
-    their mean. Raises `PlanError` for a score that is missing.
+    their mean. Without a score all are equal. Raises `PlanError` for a score that is missing.
     """
     units: dict[tuple[str, int | None, str | None], list[ScannedMatrix]] = defaultdict(list)
     for matrix in matrices:
@@ -48,7 +48,7 @@ def ranked_candidates(
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for (kind, _, _), members in units.items():
         groups[kind].append(_candidate(members, kind, score))
-    high = SCORES[score].better == "high"
+    high = score is None or SCORES[score].better == "high"
     return {
         kind: sorted(candidates, key=lambda candidate: candidate.value, reverse=high)
         for kind, candidates in groups.items()
@@ -60,24 +60,55 @@ def single_candidate(matrix: ScannedMatrix, kind: str, score: str) -> Candidate:
     return _candidate([matrix], kind, score)
 
 
-def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str) -> Candidate:
+def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str | None) -> Candidate:
     return Candidate(
         names=tuple(matrix.name for matrix in members),
         kind=kind,
         layer=members[0].layer,
-        value=sum(score_value(matrix, score) for matrix in members) / len(members),
+        value=sum(score_value(m, score) for m in members) / len(members) if score else 0.0,
         num_params=sum(math.prod(matrix.shape) for matrix in members if matrix.shape),
         flags=frozenset(flag for matrix in members for flag in matrix.flags),
     )
 
 
 def block_matrices(report: ScanReport, places: Mapping[str, Place]) -> list[ScannedMatrix]:
-    """The matrices that our policies choose from: in a block, and neither thin nor a vector."""
-    return [
+    """The matrices that our policies choose from: in a block, and neither thin nor a vector.
+
+    The experts of a block are loaded as one parameter: if one of them cannot be chosen, none is.
+    """
+    usable = [
         matrix
         for matrix in report.matrices
         if places[matrix.name].role == "block" and UNRANKED.isdisjoint(matrix.flags)
     ]
+    all_experts = Counter(
+        (place.kind, place.layer)
+        for place in places.values()
+        if place.role == "block" and place.expert is not None
+    )
+    usable_experts = count_experts(usable)
+    return [
+        matrix
+        for matrix in usable
+        if matrix.expert is None
+        or usable_experts[matrix.kind, matrix.layer] == all_experts[matrix.kind, matrix.layer]
+    ]
+
+
+def count_experts(matrices: Iterable[ScannedMatrix]) -> Counter[tuple[str, int | None]]:
+    """How many experts there are of each kind and layer."""
+    return Counter((m.kind, m.layer) for m in matrices if m.expert is not None)
+
+
+def refuse_split_experts(before: Sequence[ScannedMatrix], after: Sequence[ScannedMatrix]) -> None:
+    """Raise `PlanError` if only some experts of a block are left: they are one parameter."""
+    counts = count_experts(before)
+    for (kind, layer), left in count_experts(after).items():
+        if left < counts[kind, layer]:
+            raise PlanError(
+                f"the experts of layer {layer}, {ascii(kind)[1:-1]}, train together or not at all",
+                "exclude all of them, or none",
+            )
 
 
 def filtered(

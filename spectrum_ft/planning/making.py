@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from spectrum_ft.checkpoints.naming import Place, Role, natural_key
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import PlanError
-from spectrum_ft.globs import matches
-from spectrum_ft.planning.candidates import block_matrices, filtered, places_of
-from spectrum_ft.planning.policies import KindChoice, Scope
+from spectrum_ft.globs import check_globs, matches
+from spectrum_ft.planning.candidates import (
+    block_matrices,
+    filtered,
+    places_of,
+    refuse_split_experts,
+)
+from spectrum_ft.planning.policies import TAKERS, KindChoice, Scope
 from spectrum_ft.planning.presets import PRESETS, Preset, Request
-from spectrum_ft.planning.published import ALWAYS_TRAINED
+from spectrum_ft.planning.published import ALWAYS_TRAINED, PUBLISHED_SCORE, SUFFIX
 from spectrum_ft.records import Base, Plan, PlanCounts, PlanModel, PlanPolicy, ScanReport
 
 DEFAULT_SHARE = 0.25
@@ -48,6 +53,14 @@ class PlanRequest:
             raise PlanError(
                 f"a share of {self.share:.3g} cannot be taken", "give more than 0 %, at most 100 %"
             )
+        if self.scope not in TAKERS:
+            raise PlanError(f"unknown scope {self.scope!a}", f"scopes: {', '.join(TAKERS)}")
+        other_rule = self.score not in (None, PUBLISHED_SCORE) or self.scope != "kind"
+        if PRESETS[self.preset].as_published and other_rule:
+            raise PlanError(
+                f"the preset {self.preset} ranks by {PUBLISHED_SCORE} within each kind, always",
+                "leave --score and --scope out, or choose another preset",
+            )
         if PRESETS[self.preset].policy is None and (self.share or self.kinds or self.exclude):
             raise PlanError(
                 f"the preset {self.preset} trains everything: no share, no kinds, no exclusions",
@@ -76,17 +89,23 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
     request = request or PlanRequest()
     preset = PRESETS[request.preset]
     places = places_of(report)
+    texts = {text for name, place in places.items() for text in (name, place.kind)}
+    constant = {text for name in ALWAYS_TRAINED for text in (name, name.removesuffix(SUFFIX))}
+    check_globs(request.exclude, texts | constant, "kind or tensor")
     extras, tied_head = _extras(places, request.train_roles)
     choices = _choices(report, places, request, preset)
     if preset.policy is None:
         train = sorted(places, key=natural_key)
     else:
         train = [name for choice in choices for unit in choice.chosen for name in unit.names]
-        train += [name for name in extras if name not in train]
+        spared = (matches(request.exclude, name, places[name].kind) for name in extras)
+        train += [name for name, spare in zip(extras, spared, strict=True) if not spare]
     if preset.as_published:
         known = report.model.fingerprint is not None
         lines = [name for name in ALWAYS_TRAINED if name in places or not known]
-        train = [name for name in lines if not matches(request.exclude, name)] + train
+        kinds = (name.removesuffix(SUFFIX) for name in lines)
+        asked = zip(lines, kinds, strict=True)
+        train = [name for name, kind in asked if not matches(request.exclude, name, kind)] + train
     if not train:
         raise PlanError("this plan would train nothing", "raise the share, or name what to train")
     plan = Plan(
@@ -106,13 +125,24 @@ def _choices(
     if preset.policy is None:
         return []
     matrices = report.matrices if preset.as_published else block_matrices(report, places)
+    left = filtered(matrices, request.kinds, request.exclude)
+    if not preset.as_published:
+        refuse_split_experts(matrices, left)
     wanted = Request(
         share=request.share or DEFAULT_SHARE,
-        score=request.score or report.score,
+        score=_score(request, report),
         scope=request.scope,
         seed=request.seed,
     )
-    return preset.policy(filtered(matrices, request.kinds, request.exclude), wanted)
+    return preset.policy(left, wanted)
+
+
+def _score(request: PlanRequest, report: ScanReport) -> str | None:
+    """The score that ranks under this request; None where none does."""
+    preset = PRESETS[request.preset]
+    if preset.as_published:
+        return PUBLISHED_SCORE
+    return (request.score or report.score) if preset.uses_score else None
 
 
 def _extras(places: dict[str, Place], wanted: Sequence[Role]) -> tuple[list[str], bool]:
@@ -137,7 +167,7 @@ def _policy(request: PlanRequest, report: ScanReport) -> PlanPolicy:
     return PlanPolicy(
         name=request.preset,
         share=(request.share or DEFAULT_SHARE) if chooses else None,
-        score=(request.score or report.score) if chooses else None,
+        score=_score(request, report),
         scope=request.scope,
         kinds=tuple(request.kinds),
         exclude=tuple(request.exclude),

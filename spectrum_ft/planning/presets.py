@@ -25,8 +25,8 @@ class Request:
 
     share: float
     """The share to take, in (0, 1]."""
-    score: str
-    """The score that ranks."""
+    score: str | None
+    """The score that ranks; None for a policy that needs none."""
     scope: Scope = "kind"
     """Whether the share is taken of each kind, or of all matrices by their rank in the kind."""
     seed: int = 0
@@ -62,6 +62,8 @@ class Preset:
     """What chooses the matrices; None for the preset that takes every tensor."""
     base: Base = "as-is"
     """How the rest is kept unless the user says otherwise."""
+    uses_score: bool = True
+    """Whether the choice depends on a score."""
     as_published: bool = False
     """Whether the policy sees every matrix, and the published script's constant lines are added."""
 
@@ -82,16 +84,25 @@ PRESETS: Mapping[str, Preset] = {
             policy=_published,
             as_published=True,
         ),
-        Preset(name="full", meaning="every weight of the model", policy=None),
+        Preset(name="full", meaning="every weight of the model", policy=None, uses_score=False),
         Preset(name="lowest", meaning="control: the worst", policy=_taking(by_lowest_score)),
-        Preset(name="random", meaning="control: drawn at random", policy=_taking(by_chance)),
         Preset(
-            name="top-layers", meaning="control: the last blocks", policy=_taking(by_last_layers)
+            name="random",
+            meaning="control: drawn at random",
+            policy=_taking(by_chance),
+            uses_score=False,
+        ),
+        Preset(
+            name="top-layers",
+            meaning="control: the last blocks",
+            policy=_taking(by_last_layers),
+            uses_score=False,
         ),
         Preset(
             name="bottom-layers",
             meaning="control: the first blocks",
             policy=_taking(by_first_layers),
+            uses_score=False,
         ),
     )
 }

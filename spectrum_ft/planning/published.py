@@ -18,13 +18,11 @@ from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport
 
 SUFFIX = ".weight"
 
+PUBLISHED_SCORE = "snr"
+"""The one score that the script knows."""
+
 ALWAYS_TRAINED = ("lm_head.weight", "model.embed_tokens.weight")
 """The two lines at the top of every file that the script writes, whatever was scanned."""
-
-
-def is_published(table: Mapping[str, Any]) -> bool:
-    """Whether a parsed JSON object looks like a result file of the published script."""
-    return "schema" not in table and all(isinstance(value, dict) for value in table.values())
 
 
 def parse_published(data: bytes, source: str) -> ScanReport:
@@ -36,18 +34,27 @@ def parse_published(data: bytes, source: str) -> ScanReport:
     try:
         # Python's own JSON reader, because these files spell Infinity and NaN.
         table = json.loads(data.decode("utf-8-sig"), object_pairs_hook=list)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:  # also for whole numbers without end
         raise _refusal(source, f"not a result file ({type(fault).__name__})") from None
     found: dict[str, float] = {}
     for module, value in _modules(table, source):
         if module in found:
             raise _refusal(source, f"{ascii(module)[:100]} appears twice")
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not _is_number(value):
             raise _refusal(source, f"the snr of {ascii(module)[:100]} is not a number")
+        if value == -math.inf or module != module.encode("utf-8", "replace").decode():
+            raise _refusal(source, f"{ascii(module)[:100]} is no name or has no snr")
         found[module] = float(value)
     if not found:
         raise _refusal(source, "no results in it")
     return _report(found, source)
+
+
+def _is_number(value: float) -> bool:
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _refusal(source: str, what: str) -> RecordError:
@@ -119,7 +126,7 @@ def reference_choices(matrices: Sequence[ScannedMatrix], share: float) -> list[K
     kinds: dict[str, list[Candidate]] = defaultdict(list)
     for matrix in matrices:
         kind = reference_kind(matrix.name.removesuffix(SUFFIX))
-        kinds[kind].append(single_candidate(matrix, kind, score="snr"))
+        kinds[kind].append(single_candidate(matrix, kind, score=PUBLISHED_SCORE))
     choices = []
     for kind, members in kinds.items():
         order = tuple(sorted(members, key=lambda candidate: candidate.value, reverse=True))

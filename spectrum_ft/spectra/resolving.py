@@ -17,6 +17,9 @@ from spectrum_ft.spectra.solvers import METHODS, Method, Values, uncertainty
 TOLERANCE = 1e-4
 """The largest relative change of `snr` or `snr_mp` that the uncertainty may cause."""
 
+ONE_SIDED = 0.2
+"""The part of their bound by which values that may be zero are off, all to the same side."""
+
 CONDITION_TOLERANCE = 1e-2
 """The same for `condition`, which hangs on the smallest, least certain value alone."""
 
@@ -79,7 +82,9 @@ def _of_sums(terms: Values, delta: Values, is_signal: NDArray[np.bool_]) -> floa
 
     To first order an eigenvalue moves by v^T E v, with E the error of the Gram matrix: of the bound
     |E| behind `delta` that is one part in sqrt(p) on average, and independent between eigenvalues.
-    So the sums are off by the root of the mean square of `delta`, not by its sum.
+    So the sums are off by the root of the mean square of `delta`, not by its sum. Except for values
+    that may as well be zero: their squares cannot err below zero, so what they add does not cancel;
+    `ONE_SIDED` of their bound is more than was ever measured.
     """
     spread = 0.0
     for part in (is_signal, ~is_signal):
@@ -87,4 +92,6 @@ def _of_sums(terms: Values, delta: Values, is_signal: NDArray[np.bool_]) -> floa
         if total > 0.0:
             relative = delta[part] / total
             spread += math.sqrt(float(np.sum(relative**2)) / len(terms))
+            lost = delta[part] >= terms[part]
+            spread += ONE_SIDED * float(np.sum(relative[lost]))
     return spread

@@ -24,6 +24,9 @@ Method = Literal["gram32", "gram64", "svd64"]
 METHODS: tuple[Method, ...] = ("gram32", "gram64", "svd64")
 """Cheapest first: each is more accurate, slower and larger in memory than the one before."""
 
+MAX_MAGNITUDE = 1e60
+"""Far beyond float32 on both ends; squares and sums of such values still fit float64."""
+
 _PANEL_BYTES = 32 * 2**20
 
 
@@ -54,11 +57,15 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
         raise UnscorableError("holds NaN or infinite weights")
     if magnitude == 0.0:
         raise UnscorableError("all weights are zero")
+    if not 1.0 / MAX_MAGNITUDE < magnitude < MAX_MAGNITUDE:
+        raise UnscorableError(f"weights of {magnitude:.0e}, out of the range of float32")
     exponent = _exponent(magnitude, matrix.dtype)
     scaled = np.multiply(matrix, matrix.dtype.type(2.0**-exponent), out=matrix)
     del matrix
     if method == "svd64":
-        return np.ldexp(_direct(scaled), exponent)
+        double = scaled.astype(np.float64)
+        del scaled
+        return np.ldexp(_direct(double), exponent)
     if method == "gram32":
         single = _gram_float32(scaled)
         del scaled
@@ -84,10 +91,10 @@ def _roots(gram: NDArray[Real]) -> Values:
     return np.sqrt(np.maximum(squares[::-1].astype(np.float64), 0.0))
 
 
-def _direct(matrix: Matrix) -> Values:
+def _direct(matrix: Values) -> Values:
     """The singular values by a float64 SVD; `UnscorableError` if it does not converge."""
     try:
-        return np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
+        return np.linalg.svd(matrix, compute_uv=False).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         raise UnscorableError("the singular values did not converge") from None
 

@@ -56,11 +56,7 @@ class SpectraStore:
             )
             with self._database:
                 self._database.execute(_SCHEMA)
-                self._known: set[tuple[str, str]] = set(
-                    self._database.execute(
-                        "select digest, method from spectra where backend = ?", (BACKEND,)
-                    )
-                )
+            self._known = self._read_keys()
         except (sqlite3.Error, OSError) as fault:
             raise OutputError(
                 f"{path}: the store of spectra cannot be used ({fault})",
@@ -89,12 +85,15 @@ class SpectraStore:
         # Most questions of a new scan are about what is not here; they need not wait for a write.
         if (digest, method) not in self._known:
             return None
-        with self._lock:
-            row = self._database.execute(
-                "select singular_values, checksum from spectra"
-                " where digest = ? and method = ? and backend = ?",
-                (digest, method, BACKEND),
-            ).fetchone()
+        try:
+            with self._lock:
+                row = self._database.execute(
+                    "select singular_values, checksum from spectra"
+                    " where digest = ? and method = ? and backend = ?",
+                    (digest, method, BACKEND),
+                ).fetchone()
+        except sqlite3.DatabaseError:  # a damaged page
+            return None
         if row is None or _checksum(digest, method, row[0]) != row[1]:
             return None
         return np.frombuffer(row[0], dtype="<f8").astype(np.float64)
@@ -124,20 +123,27 @@ class SpectraStore:
 
     def __len__(self) -> int:
         """The number of spectra kept."""
-        with self._lock:
-            (count,) = self._database.execute("select count(*) from spectra").fetchone()
-        return int(count)
+        return len(self._known)
 
     def prune(self, older_than_days: float) -> int:
         """Drop spectra kept for longer than that; the number dropped. The file shrinks."""
-        with self._lock, self._database:
-            dropped = self._database.execute(
-                "delete from spectra where created <= ?",
-                (time.time() - older_than_days * 86_400.0,),
-            ).rowcount
-        with self._lock:
-            self._database.execute("vacuum")
-        return dropped
+        kept_until = time.time() - older_than_days * 86_400.0
+        try:
+            with self._lock, self._database:
+                self._database.execute("delete from spectra where created <= ?", (kept_until,))
+            with self._lock:
+                self._database.execute("vacuum")
+        except sqlite3.Error as fault:
+            raise OutputError(
+                f"{self.path}: the store cannot be pruned ({fault})",
+                "try again when no scan is running, or delete that file",
+            ) from None
+        before, self._known = len(self._known), self._read_keys()
+        return before - len(self._known)
+
+    def _read_keys(self) -> set[tuple[str, str]]:
+        query = "select digest, method from spectra where backend = ?"
+        return set(self._database.execute(query, (BACKEND,)))
 
 
 def _checksum(digest: str, method: str, blob: bytes) -> bytes:

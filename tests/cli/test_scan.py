@@ -186,6 +186,27 @@ def test_a_reader_that_goes_away_is_no_error(model: Path) -> None:
     assert done.returncode == 0
 
 
+def test_an_output_that_is_the_input_is_refused(model: Path) -> None:
+    weights = model / "model.safetensors"
+    before = weights.read_bytes()
+    assert_explained(run_spectrum("scan", weights, "-o", weights, "--force"), "is what is read")
+    assert weights.read_bytes() == before
+
+
+def test_a_full_disk_behind_standard_output_is_an_error_of_one_line(model: Path) -> None:
+    command = f"exec {PROGRAM} scan {model} --json -q >/dev/full"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the result cannot be written (No space left on device)\n"
+
+
+def test_a_layer_number_that_makes_no_sense_does_not_hang_the_report(tmp_path: Path) -> None:
+    name = "model.layers.999999999.mlp.up_proj.weight"
+    chance = np.random.default_rng(1)
+    spoil(tmp_path / "model", **{name: chance.standard_normal((64, 64)).astype(np.float32)})
+    assert run_spectrum("scan", tmp_path / "model").returncode == 0
+
+
 def test_a_closed_standard_output_is_no_crash(model: Path) -> None:
     command = f"exec {PROGRAM} scan {model} --json -q >&-"
     done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)

@@ -249,3 +249,48 @@ def test_nothing_left_out_scores_better_than_anything_taken(
     if left:
         assert choice.margin is not None
         assert 0.0 <= choice.margin <= 2.0
+
+
+def experts(skipped: tuple[int, int] | None = None) -> ScanReport:
+    """Four layers of three experts, one of them perhaps without a score."""
+    names = [
+        (layer, e, f"model.layers.{layer}.mlp.experts.{e}.w1.weight")
+        for layer in range(5)
+        for e in range(3)
+    ]
+    return scan_of(
+        [matrix(name, float(layer)) for layer, e, name in names if (layer, e) != skipped],
+        others=[name for layer, e, name in names if (layer, e) == skipped],
+    )
+
+
+def test_a_block_with_an_expert_that_cannot_be_chosen_is_not_a_candidate() -> None:
+    train = make_plan(experts(skipped=(4, 1)), PlanRequest(share=0.25)).plan.train
+    assert train == tuple(f"model.layers.3.mlp.experts.{e}.w1.weight" for e in range(3))
+
+
+def test_experts_that_load_as_one_cannot_be_split() -> None:
+    with pytest.raises(PlanError, match="together or not at all"):
+        make_plan(experts(), PlanRequest(exclude=["*.experts.1.*"]))
+    left = make_plan(experts(), PlanRequest(exclude=["model.layers.4.*"])).plan.train
+    assert left[0].startswith("model.layers.3.")
+
+
+def test_a_plan_records_the_score_that_ranked_and_no_other() -> None:
+    report = small_model()
+    for preset in ("random", "top-layers", "bottom-layers", "full"):
+        assert make_plan(report, PlanRequest(preset=preset)).plan.policy.score is None
+    assert make_plan(report, PlanRequest(preset="reference")).plan.policy.score == "snr"
+    for options in ({"score": "condition"}, {"scope": "overall"}):
+        with pytest.raises(PlanError, match="ranks by snr"):
+            PlanRequest(preset="reference", **options)  # type: ignore[arg-type]  # one of two
+
+
+def test_exclusions_hold_for_what_is_named_and_for_constant_lines_too() -> None:
+    report = small_model()
+    spared = make_plan(report, PlanRequest(train_roles=("norm",), exclude=["*layernorm*"])).plan
+    assert not [name for name in spared.train if "norm" in name]
+    options = PlanRequest(preset="reference", exclude=["lm_head", "model.embed_tokens"])
+    assert not [n for n in make_plan(report, options).plan.train if "head" in n or "embed" in n]
+    with pytest.raises(PlanError, match="no kind or tensor matches 'nosuch'"):
+        make_plan(report, PlanRequest(exclude=["nosuch"]))

@@ -53,8 +53,8 @@ def rendered(
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
     console = Console(file=file, width=width, highlight=False, no_color=True)
-    view = scan_view(report, make_plan(report, request))
-    print_scan(console, view, with_matrices=matrices)
+    view = scan_view(report, make_plan(report, request), with_matrices=matrices)
+    print_scan(console, view)
     file.flush()
     lines = raw.getvalue().decode(encoding).splitlines()
     assert max(map(len, lines)) <= width
@@ -91,8 +91,8 @@ def test_a_report_reads_as_it_was_approved(name: str, update_golden: bool) -> No
 def test_colour_marks_what_trains_and_a_pipe_gets_none() -> None:
     view = scan_view(small_scan(), make_plan(small_scan()))
     coloured, plain = io.StringIO(), io.StringIO()
-    print_scan(Console(file=coloured, width=80, force_terminal=True), view, with_matrices=False)
-    print_scan(Console(file=plain, width=80), view, with_matrices=False)
+    print_scan(Console(file=coloured, width=80, force_terminal=True), view)
+    print_scan(Console(file=plain, width=80), view)
     assert "\x1b[1;32m" in coloured.getvalue()
     assert "\x1b" not in plain.getvalue()
 
@@ -100,6 +100,6 @@ def test_colour_marks_what_trains_and_a_pipe_gets_none() -> None:
 def test_a_scan_that_nothing_can_be_planned_from_is_shown_all_the_same() -> None:
     report = scan_of(one_kind([1.0, 2.0]))
     console = Console(file=io.StringIO(), width=80)
-    print_scan(console, scan_view(report, None), with_matrices=True)
+    print_scan(console, scan_view(report, None, with_matrices=True))
     assert isinstance(console.file, io.StringIO)
     assert "mlp.up_proj" in console.file.getvalue()
