@@ -18,7 +18,7 @@ class KindSummary:
     kind: str
     """The kind."""
     by_layer: Mapping[int, float | None]
-    """The score at each layer, mean over experts; None where it is unbounded."""
+    """The score at each layer, mean over the finite ones of its experts; None without any."""
     outside: bool
     """Whether the kind lies outside the blocks, so that `by_layer` is empty."""
     median: float | None
@@ -70,7 +70,7 @@ def _summary(
 
 def _mean(values: Sequence[float | None]) -> float | None:
     finite = [value for value in values if value is not None]
-    return statistics.fmean(finite) if len(finite) == len(values) else None
+    return statistics.fmean(finite) if finite else None
 
 
 def lowest_trained_layer(report: ScanReport, train: Sequence[str]) -> int | None:

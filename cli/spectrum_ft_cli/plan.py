@@ -20,7 +20,7 @@ from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
-from spectrum_ft_cli.show import command_to_copy, show_scan
+from spectrum_ft_cli.show import show_scan
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Share
 
@@ -167,4 +167,4 @@ def command(
     elif output is None:
         emit(EXPORTS[export](planned.plan), None, force=force)
     if output is None and export is None and not as_json:
-        talk.say("Nothing is written without -o: " + command_to_copy("-o", "plan.yaml"))
+        talk.say("Nothing is written without -o plan.yaml.")

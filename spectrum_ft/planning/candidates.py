@@ -145,6 +145,12 @@ def score_value(matrix: ScannedMatrix, score: str) -> float:
         return value
     if score == "snr" and "saturated" in matrix.flags:
         return math.inf
+    if (
+        SCORES[score].better == "low"
+        and "unresolved" not in matrix.flags
+        and score in matrix.scores
+    ):
+        return math.inf  # of a singular matrix, and known to be: it comes last
     raise PlanError(
         f"{ascii(matrix.name)[1:-1]} has no {score} in this scan",
         f"scan the model again with --score {score}, or choose another score",

@@ -83,6 +83,16 @@ def test_a_low_condition_number_ranks_first() -> None:
     assert plan.policy.score == "condition"
 
 
+def test_a_singular_matrix_comes_last_by_condition() -> None:
+    values = [None, 2.0, 5.0, 7.0]
+    matrices = [
+        matrix(name, 1.0, others={"condition": value})
+        for name, value in zip(UP, values, strict=False)
+    ]
+    plan = make_plan(scan_of(matrices), PlanRequest(score="condition", share=1.0)).plan
+    assert plan.train == (UP[1], UP[2], UP[3], UP[0])
+
+
 def test_thin_matrices_are_chosen_by_the_reference_preset_alone() -> None:
     matrices = one_kind([1.0, 2.0, 3.0, 4.0, 99.0])
     matrices[4] = matrix(UP[4], 99.0, shape=(8, 64), flags=["thin"])
