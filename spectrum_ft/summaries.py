@@ -79,7 +79,7 @@ def lowest_trained_layer(report: ScanReport, train: Sequence[str]) -> int | None
     None where that is not one block of one stack: an embedding or another tensor below the blocks
     trains, or a second stack does, such as a vision tower's, whose gradients cross the first.
     """
-    places = place_tensors([*report.shapes, *(name for name in train if name not in report.shapes)])
+    places = place_tensors(dict.fromkeys([*report.shapes, *train]))
     trained = {name: places[name] for name in train}
     if any(place.role in ("embedding", "other") for place in trained.values()):
         return None
