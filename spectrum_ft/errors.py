@@ -10,6 +10,8 @@ The library raises them; only the command line prints them and exits. A broken i
 our own is an `assert`, never one of these.
 """
 
+from collections.abc import Sequence
+
 MAX_MESSAGE = 400
 """The most characters of a message; file names and torch's own words can be much longer."""
 
@@ -32,6 +34,12 @@ def _one_line(text: str) -> str:
     ends = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}{text[-MAX_MESSAGE:]}"
     safe = "".join(c if c.isprintable() else repr(c)[1:-1] for c in ends)
     return safe if len(safe) <= MAX_MESSAGE else f"{safe[:half]}...{safe[-half:]}"
+
+
+def few_names(names: Sequence[str]) -> str:
+    """The first three of a stranger's names, safe to quote in a message, and how many more."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(ascii(name)[1:-1][:80] for name in names[:3]) + more
 
 
 class CheckpointError(SpectrumError):

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.planning.policies import KindChoice
 from spectrum_ft.records import ScannedMatrix, ScanReport
 
@@ -18,9 +17,8 @@ class KindSummary:
     kind: str
     """The kind."""
     by_layer: Mapping[int, float | None]
-    """The score at each layer, mean over the finite ones of its experts; None without any."""
-    outside: bool
-    """Whether the kind lies outside the blocks, so that `by_layer` is empty."""
+    """The score at each layer, mean over the finite ones of its experts, None without any; empty
+    for a kind outside the blocks."""
     median: float | None
     """The median over its finite scores; None if there are none."""
     num_params: int
@@ -58,7 +56,6 @@ def _summary(
     return KindSummary(
         kind=kind,
         by_layer={layer: _mean(values) for layer, values in sorted(by_layer.items())},
-        outside=not by_layer,
         median=statistics.median(finite) if finite else None,
         num_params=sum(math.prod(m.shape) for m in members if m.shape),
         trained_layers=frozenset(layer for layer in layers if layer is not None),
@@ -71,25 +68,6 @@ def _summary(
 def _mean(values: Sequence[float | None]) -> float | None:
     finite = [value for value in values if value is not None]
     return statistics.fmean(finite) if finite else None
-
-
-def lowest_trained_layer(report: ScanReport, train: Sequence[str]) -> int | None:
-    """The lowest block in which a tensor of `train` lies, where the backward pass can stop.
-
-    None where that is not one block of one stack: an embedding or another tensor below the blocks
-    trains, or a second stack does, such as a vision tower's, whose gradients cross the first.
-    """
-    places = place_tensors(dict.fromkeys([*report.shapes, *train]))
-    trained = {name: places[name] for name in train}
-    if any(place.role in ("embedding", "other") for place in trained.values()):
-        return None
-    stacks = {
-        name.split(f".{place.layer}.", 1)[0]
-        for name, place in trained.items()
-        if place.layer is not None
-    }
-    layers = [place.layer for place in trained.values() if place.layer is not None]
-    return min(layers) if len(stacks) == 1 else None
 
 
 def skip_reasons(report: ScanReport) -> Counter[str]:

@@ -8,7 +8,6 @@ from spectrum_ft.planning.making import Planned
 from spectrum_ft.records import ScannedMatrix, ScanReport
 from spectrum_ft.summaries import (
     KindSummary,
-    lowest_trained_layer,
     skip_reasons,
     summarize_kinds,
 )
@@ -175,7 +174,7 @@ def _plan_facts(
     if planned.tied_head:
         facts.append(Fact("head", "shares its weights with the embeddings: both train"))
     facts.append(Fact("rest", "frozen as it is" if plan.base == "as-is" else f"in {plan.base}"))
-    facts.append(Fact("backward", _backward(planned, report)))
+    facts.append(Fact("backward", _backward(planned.lowest_layer, report.model.layers)))
     margins = [(s.margin, s.kind) for s in summaries if s.margin is not None]
     if margins and plan.policy.score is not None:
         margin, kind = min(margins)
@@ -211,9 +210,7 @@ def _trained(planned: Planned) -> str:
     )
 
 
-def _backward(planned: Planned, report: ScanReport) -> str:
-    layers = report.model.layers
-    lowest = lowest_trained_layer(report, planned.plan.train)
+def _backward(lowest: int | None, layers: int) -> str:
     if lowest is None:
         return "runs through the whole model"
     saved = f"{numbers.share(lowest, layers)} of the blocks are never differentiated"

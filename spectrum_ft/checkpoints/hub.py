@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spectrum_ft.checkpoints.file_reading import open_regular
 from spectrum_ft.checkpoints.hub_errors import broken_off, no_answer, out_of_reach, refused
-from spectrum_ft.errors import CheckpointError
+from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
 
 if TYPE_CHECKING:
@@ -162,19 +162,19 @@ def _weight_file(repo_id: str, names: set[str]) -> str:
             return found[0]
         if found:
             raise CheckpointError(
-                f"{repo_id}: {len(found)} {suffix} files and no {_INDEX}: {_few(found)}",
+                f"{repo_id}: {len(found)} {suffix} files and no {_INDEX}: {few_names(found)}",
                 f"download one with `hf download {repo_id} FILE` and give its path",
             )
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
     if pickles:
         raise CheckpointError(
-            f"{repo_id}: only pickled weights ({_few(pickles)}), and pickles can run code",
+            f"{repo_id}: only pickled weights ({few_names(pickles)}), and pickles can run code",
             f"if you trust its author: `hf download {repo_id} --local-dir DIR`, "
             "then give DIR and --allow-pickle",
         )
     raise CheckpointError(
         f"{repo_id}: no .safetensors or .gguf weights at its top level "
-        f"(it has {_few(sorted(names)) or 'no files there'})",
+        f"(it has {few_names(sorted(names)) or 'no files there'})",
         "give a repository with a whole model in it",
     )
 
@@ -194,14 +194,10 @@ def _shards(repo_id: str, index: Path, names: set[str]) -> Sequence[str]:
     shards = {str(shard) for shard in weight_map.values()}
     if not shards <= usable:
         lacking = sorted(shards - usable)
-        raise CheckpointError(f"{repo_id}: {_INDEX} names shards that it lacks: {_few(lacking)}")
+        raise CheckpointError(
+            f"{repo_id}: {_INDEX} names shards that it lacks: {few_names(lacking)}"
+        )
     return sorted(shards)
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first three names, as text that is safe to show: they are a stranger's."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(ascii(name)[1:-1][:80] for name in names[:3]) + more
 
 
 def _not_an_id(hub_id: str) -> CheckpointError:

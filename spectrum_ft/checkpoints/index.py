@@ -1,7 +1,7 @@
 """`model.safetensors.index.json`: which shard holds which tensor, checked before any is opened."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os.path import exists
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
@@ -11,7 +11,7 @@ import numpy as np
 from spectrum_ft.checkpoints.file_reading import identity, read_range, reading
 from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
-from spectrum_ft.errors import CheckpointError
+from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
 
 MAX_INDEX_BYTES = 256 * 2**20
@@ -35,7 +35,7 @@ def read_sharded(index: Path) -> tuple[TensorEntry, ...]:
         held = {entry.name: entry for entry in read_safetensors_header(shards[shard])}
         absent = sorted(by_shard[shard] - held.keys())
         if absent:
-            _refuse(index, f"{shard} lacks {len(absent)} of its tensors: {_first_few(absent)}")
+            _refuse(index, f"{shard} lacks {len(absent)} of its tensors: {few_names(absent)}")
         for name in entries.keys() & held.keys():
             _check_equal(index, entries[name], held[name])
         # A tensor that the index forgot is kept: transformers loads it too.
@@ -108,7 +108,7 @@ def _inside(index: Path, shard: str) -> Path:
 def _check_present(index: Path, shards: Mapping[str, Path]) -> None:
     missing = sorted(shard for shard, path in shards.items() if not exists(path))
     if missing:
-        _refuse(index, f"{len(missing)} of {len(shards)} shards are missing: {_first_few(missing)}")
+        _refuse(index, f"{len(missing)} of {len(shards)} shards are missing: {few_names(missing)}")
 
 
 def _check_equal(index: Path, one: TensorEntry, other: TensorEntry) -> None:
@@ -122,9 +122,3 @@ def _check_equal(index: Path, one: TensorEntry, other: TensorEntry) -> None:
             f"{ascii(one.name)[1:-1][:100]} is in {one.file.name} and in {other.file.name}, "
             "with different values",
         )
-
-
-def _first_few(names: Sequence[str], count: int = 3) -> str:
-    listed = [ascii(name)[1:-1][:80] for name in names]
-    more = f" and {len(listed) - count} more" if len(listed) > count else ""
-    return ", ".join(listed[:count]) + more

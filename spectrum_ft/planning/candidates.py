@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.checkpoints.naming import Place, place_tensors
+from spectrum_ft.checkpoints.naming import Place
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import check_globs, matches
 from spectrum_ft.records import ScannedMatrix, ScanReport
@@ -27,8 +27,6 @@ class Candidate:
     """Their block."""
     value: float
     """The score, mean over the tensors; infinite where `snr` is unbounded, 0 without a score."""
-    num_params: int
-    """The number of weights; 0 where shapes are unknown."""
     flags: frozenset[str]
     """The flags of its tensors."""
 
@@ -66,7 +64,6 @@ def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str | None) -
         kind=kind,
         layer=members[0].layer,
         value=sum(score_value(m, score) for m in members) / len(members) if score else 0.0,
-        num_params=sum(math.prod(matrix.shape) for matrix in members if matrix.shape),
         flags=frozenset(flag for matrix in members for flag in matrix.flags),
     )
 
@@ -129,11 +126,6 @@ def filtered(
     if not left:
         raise PlanError("no matrix is left to choose from", "widen --kinds or --exclude")
     return left
-
-
-def places_of(report: ScanReport) -> dict[str, Place]:
-    """The place of every tensor that the report names, in its order: matrices, then the rest."""
-    return place_tensors(report.shapes)
 
 
 def score_value(matrix: ScannedMatrix, score: str) -> float:

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.checkpoints.naming import Place, Role, natural_key
+from spectrum_ft.checkpoints.naming import Place, Role, natural_key, place_tensors
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import check_globs, matches
 from spectrum_ft.planning.candidates import (
     block_matrices,
     filtered,
-    places_of,
     refuse_split_experts,
 )
+from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.planning.policies import TAKERS, KindChoice, Scope
 from spectrum_ft.planning.presets import PRESETS, Preset, Request
 from spectrum_ft.planning.published import ALWAYS_TRAINED, PUBLISHED_SCORE, SUFFIX
@@ -76,6 +76,8 @@ class Planned:
     """The plan itself."""
     choices: tuple[KindChoice, ...]
     """What was taken of each kind; empty for a preset that does not choose."""
+    lowest_layer: int | None
+    """Where the backward pass can stop, see `lowest_trained_layer`."""
     tied_head: bool
     """Whether the head was asked for and shares its weights with the embeddings, so they train."""
 
@@ -88,7 +90,7 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
     """
     request = request or PlanRequest()
     preset = PRESETS[request.preset]
-    places = places_of(report)
+    places = place_tensors(report.shapes)
     texts = {text for name, place in places.items() for text in (name, place.kind)}
     constant = {text for name in ALWAYS_TRAINED for text in (name, name.removesuffix(SUFFIX))}
     check_globs(request.exclude, texts | constant, "kind or tensor")
@@ -98,14 +100,11 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
         train = sorted(places, key=natural_key)
     else:
         train = [name for choice in choices for unit in choice.chosen for name in unit.names]
-        spared = (matches(request.exclude, name, places[name].kind) for name in extras)
-        train += [name for name, spare in zip(extras, spared, strict=True) if not spare]
+        train += [n for n in extras if not matches(request.exclude, n, places[n].kind)]
     if preset.as_published:
         known = report.model.fingerprint is not None
         lines = [name for name in ALWAYS_TRAINED if name in places or not known]
-        kinds = (name.removesuffix(SUFFIX) for name in lines)
-        asked = zip(lines, kinds, strict=True)
-        train = [name for name, kind in asked if not matches(request.exclude, name, kind)] + train
+        train[:0] = [n for n in lines if not matches(request.exclude, n, n.removesuffix(SUFFIX))]
     if not train:
         raise PlanError("this plan would train nothing", "raise the share, or name what to train")
     plan = Plan(
@@ -116,7 +115,12 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
         counts=_counts(report, train),
         command=command_line(),
     )
-    return Planned(plan=plan, choices=tuple(choices), tied_head=tied_head)
+    return Planned(
+        plan=plan,
+        choices=tuple(choices),
+        lowest_layer=lowest_trained_layer(places, plan.train),
+        tied_head=tied_head,
+    )
 
 
 def _choices(
