@@ -222,7 +222,7 @@ def test_a_dash_is_no_name_for_an_output(model: Path, tmp_path: Path) -> None:
 
 def start_scan(model: Path, output: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [PROGRAM, "scan", str(model), "-o", str(output), "--workers", "2"],
+        [PROGRAM, "scan", str(model), "-o", str(output), "--workers", "1"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -248,7 +248,8 @@ def rows_kept(cache: Path) -> int:
 def test_an_interrupted_scan_keeps_its_work_and_says_so(
     tmp_path: Path, own_cache: Path, number: signal.Signals, code: int
 ) -> None:
-    write_llama(tmp_path / "model", layers=10, hidden=512)
+    # Large enough that the rows are seen, and the signal arrives, long before the last matrix.
+    write_llama(tmp_path / "model", layers=6, hidden=1024)
     process = start_scan(tmp_path / "model", tmp_path / "scan.json")
     deadline = time.monotonic() + 60
     while rows_kept(own_cache) < 3 and time.monotonic() < deadline:
@@ -260,7 +261,7 @@ def test_an_interrupted_scan_keeps_its_work_and_says_so(
     assert not (tmp_path / "scan.json").exists()
     kept = rows_kept(own_cache)
     done = run_spectrum("scan", tmp_path / "model")
-    assert 3 <= kept < 70
+    assert 3 <= kept < 42
     assert f"{kept} of them were known from earlier scans." in done.stderr
 
 
@@ -286,7 +287,7 @@ def test_killed_at_twenty_random_moments_a_scan_ends_the_same_and_repeats_nothin
         process.communicate()
         kept = rows_kept(cache)
         done = run_spectrum(
-            "scan", tmp_path / "model", "-o", output, "--workers", "2", "--force",
+            "scan", tmp_path / "model", "-o", output, "--workers", "1", "--force",
             cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
