@@ -4,6 +4,8 @@ SpectrumError
 ├── CheckpointError     a model's files cannot be used
 ├── RecordError         a scan, plan or result file cannot be used
 ├── PlanError           what was asked of a plan cannot be had
+├── DataError           training data cannot be read, or nothing can be learned from it
+├── TrainError          a run cannot start, go on or resume
 └── OutputError         a result cannot be written
 
 The library raises them; only the command line prints them and exits. A broken invariant of
@@ -50,8 +52,16 @@ class RecordError(SpectrumError):
     """A record file is malformed, too new, or not the kind of record that was asked for."""
 
 
+class TrainError(SpectrumError):
+    """A training run cannot start, must not go on, or cannot be resumed."""
+
+
 class PlanError(SpectrumError):
     """A plan cannot be made as asked: nothing matches, nothing is left, or values clash."""
+
+
+class DataError(SpectrumError):
+    """Training data cannot be read, does not fit a known shape, or leaves nothing to learn."""
 
 
 class OutputError(SpectrumError):

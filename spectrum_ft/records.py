@@ -12,6 +12,7 @@ PLAN_SCHEMA = "spectrum-ft/plan@1"
 
 Flag = Literal["saturated", "thin", "unresolved", "vector", "escalated"]
 Base = Literal["as-is", "nf4", "int8"]
+LoraOn = Literal["none", "rest", "picked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,14 @@ class LoraSettings:
     dropout: float
     """Dropout on the adapters' input, in [0, 1)."""
 
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ValueError(f"a rank of {self.r} is no adapter; it is at least 1")
+        if not 0.0 < self.alpha < float("inf"):
+            raise ValueError(f"an alpha of {self.alpha:g} scales nothing; it is above 0 and finite")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"a dropout of {self.dropout:g} leaves nothing; it is in [0, 1)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPolicy:
@@ -186,6 +195,12 @@ class PlanPolicy:
     """Globs of kinds or names that were left out."""
     seed: int | None = None
     """The seed of a random choice."""
+    lora: LoraOn = "none"
+    """What gets adapters: nothing, what does not train, or what was chosen, instead of training."""
+    params: int | None = None
+    """The most weights that were to train, where that decided the share."""
+    vram_bytes: int | None = None
+    """The most memory that training was to take, where that decided the share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,3 +237,54 @@ class Plan:
     """Numbers of weights; null where shapes are unknown (imports)."""
     command: str = field(default="")
     """The command line that made it, with tokens redacted and the home folder as `~`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The memory that training takes at the fullest moment of a step; the parts add up to it."""
+
+    device: Literal["cpu", "cuda"]
+    """What trains: on a CPU the memory beyond the imported libraries', on a GPU the allocator's."""
+    moment: Literal["load", "forward", "backward", "step"]
+    """The part of training in which the most memory is in use."""
+    weights_bytes: int
+    """All weights as they are kept, the quantized ones packed, and the adapters."""
+    gradients_bytes: int
+    """The gradients that exist at that moment."""
+    optimizer_bytes: int
+    """What the optimizer remembers between steps."""
+    activations_bytes: int
+    """What the forward pass keeps for the backward pass at that moment."""
+    buffers_bytes: int
+    """What that moment alone needs: the head's logits, a matrix unpacked, a block's own work."""
+    total_bytes: int
+    """All of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSummary:
+    """What became of a data set on its way into training."""
+
+    source: str
+    """The file or Hub id."""
+    digest: str
+    """SHA-256 of the file, or what identifies the Hub's version."""
+    shape: str
+    """How its rows were read, in words for the user."""
+    rows: int
+    """Rows read."""
+    kept: int
+    """Rows that train."""
+    truncated: int
+    """Kept rows whose end was cut off."""
+    dropped: int
+    """Rows with nothing to learn."""
+    tokens: int
+    """Tokens of the kept rows."""
+    learned_tokens: int
+    """Tokens among them that the loss is taken on."""
+    longest: int
+    """Tokens of the longest row before it was cut."""
+    last_answer_only: int = 0
+    """Kept conversations of which only the last answer is learned, because the chat template
+    rewrites earlier turns."""

@@ -29,6 +29,9 @@ _SINGLE = "model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth")
 _WEIGHT_FILES = (".safetensors", ".gguf", ".json", *_PICKLES)
 
+# A tokenizer's files by the names that transformers gives them; no code is among them.
+_COMPANIONS = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"(?P<repo>(?:{_NAME}/)?{_NAME})(?:@(?P<revision>\w[\w./+-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -88,6 +91,28 @@ def fetch_from_hub(hub_id: str) -> HubSnapshot:
         except no_answer() as error:
             return _from_cache(repo_id, revision, error)
         return _download(repo_id, revision, info)
+
+
+def fetch_companions(snapshot: HubSnapshot) -> None:
+    """Have what training and merging need besides weights: tokenizer, chat template, configs.
+
+    Nothing is asked of the Hub where it gave no answer before; what the cache lacks will then be
+    missed by whoever reads it. Raises `CheckpointError` if a download breaks off.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if snapshot.from_cache:
+        return
+    with _quiet_hub():
+        try:
+            snapshot_download(
+                snapshot.repo_id, revision=snapshot.revision, allow_patterns=list(_COMPANIONS)
+            )
+        except HfHubHTTPError as error:
+            raise refused(snapshot.repo_id, snapshot.revision, error) from error
+        except (*no_answer(), OSError, RuntimeError) as error:
+            raise broken_off(snapshot.repo_id, error) from error
 
 
 def _download(repo_id: str, revision: str, info: "ModelInfo") -> HubSnapshot:

@@ -9,7 +9,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
@@ -33,9 +33,25 @@ def convert_gguf(path: Path) -> Path:
     """
     target = cache_folder() / "converted" / _key(path)
     if not target.is_dir():
-        with filling(target) as folder, _quiet_transformers():
+        with filling(target) as folder, quiet_transformers():
             _convert(path.absolute(), folder)
     return target
+
+
+def gguf_names(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """transformers' name for each of the GGUF tensors `names`, as converted into `folder`.
+
+    A tensor that transformers drops (rope frequencies, which it computes) is absent.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_hf_weights_map
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    table = get_gguf_hf_weights_map(model, TensorProcessor(config=config.to_dict()))
+    return {name: table[name] for name in names if name in table}
 
 
 def _key(path: Path) -> str:
@@ -96,7 +112,7 @@ def _one_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No bars, log lines or warnings from transformers inside; its settings as before outside."""
     from transformers.utils import logging as transformers_logging
 

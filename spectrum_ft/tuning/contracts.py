@@ -1,0 +1,111 @@
+"""What a run is about to do, counted from the checkpoint's headers before anything is loaded."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+
+from spectrum_ft.checkpoints.file_reading import read_range
+from spectrum_ft.checkpoints.naming import place_tensors
+from spectrum_ft.errors import PlanError, TrainError, few_names
+from spectrum_ft.planning.depth import lowest_trained_layer
+from spectrum_ft.records import Forecast, Plan
+from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.tuning.bases import Base
+
+_SAMPLE_BYTES = 4096
+
+
+def make_contract(
+    base: Base,
+    plan: Plan,
+    settings: TrainSettings,
+    *,
+    quantized: Sequence[str],
+    steps: int,
+    device: str,
+    forecast: Forecast | None,
+    available_bytes: int,
+) -> Contract:
+    """The contract of training `base` under `plan`; `quantized` names the packed matrices."""
+    sizes = {entry.name: entry.num_params for entry in base.checkpoint.entries}
+    shapes = {entry.name: entry.shape for entry in base.checkpoint.entries}
+    trained = sum(sizes[name] for name in plan.train)
+    packed = sum(sizes[name] for name in quantized)
+    total = base.checkpoint.num_params
+    matrices = plan.lora.matrices if plan.lora else ()
+    rank = plan.lora.r if plan.lora else 0
+    reached = (*plan.train, *matrices)
+    return Contract(
+        source=base.source,
+        device=device,
+        dtype=settings.dtype,
+        precision=settings.precision,
+        trained_tensors=len(plan.train),
+        trained=trained,
+        adapters=len(matrices),
+        adapter_weights=sum(rank * sum(shapes[name]) for name in matrices),
+        quantized=packed,
+        frozen=total - trained - packed,
+        total=total,
+        base=plan.base,
+        lowest_layer=lowest_trained_layer(place_tensors(list(sizes)), reached),
+        layers=base.checkpoint.num_layers,
+        steps=steps,
+        forecast=forecast,
+        available_bytes=available_bytes,
+    )
+
+
+def check_names(base: Base, plan: Plan) -> None:
+    """Raise `PlanError` for names of `plan` that the base's folder does not hold."""
+    from difflib import get_close_matches
+
+    known = {entry.name for entry in base.checkpoint.entries}
+    wanted = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
+    if not wanted:
+        raise PlanError("this plan trains nothing", "plan again, or name what to train")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=3)
+        raise PlanError(
+            f"{len(unknown)} of the plan's names are not in this model: {few_names(unknown)}",
+            f"did you mean {few_names(close)}?" if close else "was it made for another model?",
+        )
+    both = sorted(set(plan.train) & set(plan.lora.matrices if plan.lora else ()))
+    if both:
+        raise PlanError(
+            f"{few_names(both)}: planned to train in full and to carry an adapter",
+            "take it out of `train` or out of `lora.matrices`",
+        )
+
+
+def refuse_if_too_large(contract: Contract) -> None:
+    """Raise `TrainError` if the forecast says that the run does not fit into memory."""
+    forecast = contract.forecast
+    if forecast is None or forecast.total_bytes <= contract.available_bytes:
+        return
+    needed, there = forecast.total_bytes / 2**30, contract.available_bytes / 2**30
+    raise TrainError(
+        f"training would take {needed:.1f} GiB on {contract.device}, {there:.1f} GiB are free",
+        "plan a smaller share or --base nf4, lower --batch-size or --max-length, add "
+        "--grad-checkpointing, or pass --ignore-forecast",
+    )
+
+
+def planned_steps(rows: int, settings: TrainSettings) -> int:
+    """The optimizer steps that training on `rows` rows takes."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    batches = math.ceil(rows / settings.batch_size)
+    return math.ceil(settings.epochs * math.ceil(batches / settings.grad_accum))
+
+
+def model_digest(base: Base) -> str:
+    """What tells the base's weights from others: SHA-256 over a sample of every tensor, in hex."""
+    digest = hashlib.sha256()
+    for entry in base.checkpoint.entries:
+        digest.update(json.dumps([entry.name, entry.dtype, list(entry.shape)]).encode())
+        count = min(entry.num_bytes, _SAMPLE_BYTES)
+        digest.update(read_range(entry.file, entry.offset, count, entry.identity).data)
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""What stops a run before it spoils weights or wastes hours."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spectrum_ft.errors import TrainError
+
+_SAMPLE = 4096
+
+
+def check_step(step: int, loss: float, grad_norm: float) -> None:
+    """Raise `TrainError` unless the optimizer may take step number `step`.
+
+    It may not with a loss or gradient that is not finite, nor where there is nothing to learn:
+    a loss or a gradient of exactly 0.
+    """
+    if not math.isfinite(loss) or not math.isfinite(grad_norm):
+        what = "loss" if not math.isfinite(loss) else "gradient"
+        raise TrainError(
+            f"the {what} is not finite at step {step} (loss {loss}, gradient norm {grad_norm}); "
+            "the step was not taken",
+            "lower --lr, raise --warmup, or look for a damaged example; earlier checkpoints stay",
+        )
+    if loss == 0.0:
+        raise TrainError(
+            f"the loss is exactly 0 at step {step}: nothing is left to learn, or all is masked",
+            "check that the examples have answers in them",
+        )
+    if grad_norm == 0.0:
+        raise TrainError(
+            f"no gradient reaches what trains at step {step}",
+            "check that the plan trains what the loss depends on",
+        )
+
+
+class MovementCheck:
+    """Whether one optimizer step changed any of the weights that it should.
+
+    Looks at up to 4,096 entries of each parameter, spread over it.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._before = [_sample(parameter) for parameter in parameters]
+
+    def check(self, step: int) -> None:
+        """Raise `TrainError` if nothing has changed since this was made."""
+        pairs = zip(self._before, self._parameters, strict=True)
+        if all(torch.equal(before, _sample(parameter)) for before, parameter in pairs):
+            raise TrainError(
+                f"step {step} changed none of the weights that train: its updates are smaller "
+                "than their precision can hold",
+                "use --precision master or stochastic, or a higher --lr",
+            )
+
+
+def _sample(parameter: nn.Parameter) -> Tensor:
+    flat = parameter.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // _SAMPLE)].clone()

@@ -1,0 +1,183 @@
+"""The folder of a run: started, resumed, finished, or somebody else's."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from spectrum_ft.errors import OutputError, TrainError
+from spectrum_ft.planning.plan_files import plan_to_yaml
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
+from spectrum_ft.train_records import (
+    RUN_SCHEMA,
+    START_SCHEMA,
+    RunStart,
+    TrainRun,
+    TrainSettings,
+    TrainStep,
+)
+from spectrum_ft.writing import make_folder, write_file
+
+START = "start.json"
+RECORD = "run.json"
+PLAN = "plan.yaml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+RESULT = "result"
+_LOCK = "lock"
+_OURS = {START, RECORD, PLAN, METRICS, CHECKPOINTS, RESULT, _LOCK, "config.yaml"}
+
+# What may differ between the parts of one run: none of it changes a weight.
+_FREE = {"report_to", "keep", "save_every"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """The folder of a run, locked for this process."""
+
+    path: Path
+    """Where it lies."""
+    start: RunStart
+    """What the run was started with, now or in an earlier process."""
+    resuming: bool
+    """Whether an earlier process began it."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def result(self) -> Path:
+        """Where its result lies, once it is finished."""
+        return self.path / RESULT
+
+    def add_metrics(self, step: TrainStep) -> None:
+        """Append a line to metrics.jsonl, whole or not at all."""
+        line = json.dumps(msgspec.to_builtins(step), allow_nan=False) + "\n"
+        with (self.path / METRICS).open("ab") as file:
+            file.write(line.encode())
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop what metrics.jsonl tells of steps after `step`; they will be done again."""
+        path = self.path / METRICS
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        write_file(path, b"".join(kept).decode(), force=True)
+
+    def finish(self, run: TrainRun) -> None:
+        """Write the record that makes the run a finished one."""
+        write_file(self.path / RECORD, to_json(run), force=True)
+
+
+@contextmanager
+def open_run(path: Path, start: RunStart, *, config: str, force: bool) -> Iterator[RunFolder]:
+    """The run in `path`: started with `start`, or taken up where it was left.
+
+    `config` is the text of the effective configuration. An unfinished run with the same start is
+    resumed; a finished one, one with another start, or a folder that holds anything else is
+    refused, and with `force` an earlier run is deleted first. The folder is locked while the
+    block runs. Raises `OutputError` and `TrainError`.
+    """
+    make_folder(path)
+    with _locked(path):
+        if force:
+            _clear(path)
+        earlier = _earlier(path)
+        if earlier is not None:
+            _refuse_differences(path, earlier, start)
+            # Whatever may differ is taken from now.
+            now = replace(start, run_id=earlier.run_id, command=earlier.command)
+            yield RunFolder(path=path, start=now, resuming=True)
+            return
+        write_file(path / PLAN, plan_to_yaml(start.plan), force=True)
+        write_file(path / "config.yaml", config, force=True)
+        write_file(path / START, to_json(start), force=True)
+        yield RunFolder(path=path, start=start, resuming=False)
+
+
+def read_run(path: Path) -> TrainRun:
+    """The record of the finished run in `path`; `RecordError` where there is none."""
+    file = str(path / RECORD)
+    return to_record(parse_record(read_bytes_of(file), file), TrainRun, RUN_SCHEMA, file)
+
+
+def _earlier(path: Path) -> RunStart | None:
+    """The start of the unfinished run in `path`; None for an empty folder."""
+    if (path / RECORD).exists():
+        raise OutputError(
+            f"{path}: holds a finished run",
+            f"merge it with `spectrum merge {path} -o DIR`, give another folder, or pass --force",
+        )
+    if (path / START).exists():
+        file = str(path / START)
+        return to_record(parse_record(read_bytes_of(file), file), RunStart, START_SCHEMA, file)
+    strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
+    if strange:
+        raise OutputError(
+            f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]})",
+            "give an empty or a new folder",
+        )
+    return None
+
+
+def _refuse_differences(path: Path, before: RunStart, now: RunStart) -> None:
+    names = [f.name for f in fields(RunStart) if f.name not in ("settings", "run_id", "command")]
+    found = [_difference(name, before, now) for name in names]
+    settings = [f.name for f in fields(TrainSettings) if f.name not in _FREE]
+    found += [_difference(name, before.settings, now.settings) for name in settings]
+    differences = [text for text in found if text]
+    if differences:
+        raise TrainError(
+            f"{path}: was started with other settings: {'; '.join(differences)}",
+            "give the same ones to resume it, another folder, or --force to start anew",
+        )
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    old, new = getattr(before, name), getattr(now, name)
+    if old == new:
+        return ""
+    if isinstance(old, str | int | float | bool | None) and len(f"{old}{new}") < 80:
+        return f"{name} was {old}, is {new}"
+    return f"{name} differs"
+
+
+def _clear(path: Path) -> None:
+    """Delete the run in `path`, its record first, so that a half-deleted one is never taken."""
+    strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
+    if strange:
+        raise OutputError(
+            f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]}), which --force spares",
+            "give an empty or a new folder",
+        )
+    for name in (RECORD, START, PLAN, METRICS, "config.yaml"):
+        (path / name).unlink(missing_ok=True)
+    for name in (CHECKPOINTS, RESULT):
+        shutil.rmtree(path / name, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's lock; `OutputError` naming the process that has it."""
+    descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = file.read(20).strip() or "unknown"
+            raise OutputError(
+                f"{path}: another run is at work there (process {owner})",
+                "wait for it, or give another folder",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
