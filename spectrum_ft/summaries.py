@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spectrum_ft.planning.candidates import unit_kinds
 from spectrum_ft.planning.policies import KindChoice
 from spectrum_ft.records import ScannedMatrix, ScanReport
 
@@ -15,7 +16,7 @@ class KindSummary:
     """One kind of a scan, and what a plan took of it."""
 
     kind: str
-    """The kind."""
+    """The kind, as it is planned: see `unit_kinds`."""
     by_layer: Mapping[int, float | None]
     """The score at each layer, mean over the finite ones of its experts, None without any; empty
     for a kind outside the blocks."""
@@ -37,9 +38,10 @@ def summarize_kinds(
     report: ScanReport, score: str, choices: Sequence[KindChoice] = ()
 ) -> list[KindSummary]:
     """Each kind of `report`, in the order of the checkpoint, with what `choices` took of it."""
+    kinds = unit_kinds(report.matrices)
     members: dict[str, list[ScannedMatrix]] = defaultdict(list)
     for matrix in report.matrices:
-        members[matrix.kind].append(matrix)
+        members[kinds[matrix.kind]].append(matrix)
     chosen = {choice.kind: choice for choice in choices}
     return [_summary(kind, group, score, chosen.get(kind)) for kind, group in members.items()]
 

@@ -244,8 +244,8 @@ class TrainRun:
     """Tokens that passed through the model, over all of them."""
     peak_memory_bytes: int
     """The largest peak memory of any of them."""
-    loaded_memory_bytes: int
-    """Memory once libraries were imported and nothing was loaded, for comparing with forecasts."""
+    imported_memory_bytes: int
+    """Memory before the model was loaded, what libraries and data take; forecasts leave it out."""
     result_bytes: int
     """Bytes of the result on disk: trained tensors and adapters."""
     environment: Environment

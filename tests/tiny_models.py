@@ -1,5 +1,6 @@
 """Small real models for training tests: random weights, a trained tokenizer, a chat template."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,17 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GPT2Config,
+    GraniteConfig,
     LlamaConfig,
     MixtralConfig,
     PreTrainedTokenizerFast,
+    Qwen3MoeConfig,
 )
+
+from spectrum_ft.records import Base, LoraSettings, Plan, PlanModel, PlanPolicy
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -84,6 +92,69 @@ def write_tiny_mixtral(folder: Path, *, layers: int = 4, seed: int = 0) -> Path:
         pad_token_id=0,
     )
     return _write(folder, config, torch.float32, seed)
+
+
+_MARKS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0}
+_SMALL: dict[str, Any] = {
+    **_MARKS,
+    "vocab_size": 300,
+    "max_position_embeddings": 128,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+def tiny_config(kind: str, **changed: Any) -> Any:
+    """The config of a model of two blocks of one of the kinds that differ in what matters here.
+
+    `llama` has a head of its own, `llama-tied` shares it, `gpt2` stores its matrices transposed,
+    `mixtral` and `qwen3_moe` have experts that fuse on load, `gemma2` caps its logits softly,
+    `cohere` and `granite` scale them.
+    """
+    if kind == "gpt2":
+        shape = {"n_positions": 128, "n_embd": 64, "n_layer": 2, "n_head": 4}
+        return GPT2Config(**{**_MARKS, "vocab_size": 300, **shape, **changed})
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "llama": (LlamaConfig, {"tie_word_embeddings": False}),
+        "llama-tied": (LlamaConfig, {"tie_word_embeddings": True}),
+        "mixtral": (MixtralConfig, {"num_local_experts": 4, "num_experts_per_tok": 2}),
+        "qwen3_moe": (Qwen3MoeConfig, {**experts, "head_dim": 16}),
+        # A cap of 0.1 and a scale of 4 change the tiny model's logits beyond doubt.
+        "gemma2": (Gemma2Config, {"head_dim": 16, "final_logit_softcapping": 0.1}),
+        "cohere": (CohereConfig, {"logit_scale": 4.0}),
+        "granite": (GraniteConfig, {"logits_scaling": 0.25}),
+    }
+    config, own = kinds[kind]
+    return config(**{**_SMALL, **own, **changed})
+
+
+def write_tiny(
+    folder: Path, kind: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **changed: Any
+) -> Path:
+    """A model of two blocks in `folder`, see `tiny_config`; `changed` are entries of its config."""
+    return _write(folder, tiny_config(kind, **changed), dtype, seed)
+
+
+def plan_of(
+    *train: str,
+    adapted: Sequence[str] = (),
+    base: Base = "as-is",
+    dropout: float = 0.0,
+    fingerprint: str | None = None,
+) -> Plan:
+    """A plan that trains `train`, with adapters of rank 4 on `adapted`."""
+    lora = LoraSettings(matrices=tuple(adapted), r=4, alpha=8.0, dropout=dropout)
+    return Plan(
+        model=PlanModel(source="tiny", fingerprint=fingerprint),
+        train=train,
+        lora=lora if adapted else None,
+        base=base,
+        policy=PlanPolicy(name="made", share=None, score=None),
+    )
 
 
 def _write(folder: Path, config: Any, dtype: torch.dtype, seed: int) -> Path:

@@ -2,27 +2,32 @@
 
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import click
 
 from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.checkpoints.naming import Role
-from spectrum_ft.planning.exports import EXPORTS
-from spectrum_ft.planning.making import PlanRequest, make_plan
+from spectrum_ft.errors import PlanError
+from spectrum_ft.forecasting.keeping import Precision
+from spectrum_ft.memory import TrainingShape, forecast, forecasts
+from spectrum_ft.planning.budgets import Budget, fit_plan, params_budget, vram_budget
+from spectrum_ft.planning.exports import EXPORTS, export_plan
+from spectrum_ft.planning.making import Planned, PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.planning.policies import Scope
 from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import STDIN, to_json
-from spectrum_ft.records import Base, ScanReport
+from spectrum_ft.records import Base, Forecast, LoraOn, Plan, ScanReport
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
+from spectrum_ft_cli.plan_options import adapter_options, shape_options
 from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
 from spectrum_ft_cli.show import show_scan
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_cli.values import Share
+from spectrum_ft_cli.values import Count, Share, Size
 
 _PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESETS.values())
 
@@ -37,6 +42,32 @@ def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) 
     return run_scan(source, talk, score=score or "snr", allow_pickle=allow_pickle)
 
 
+def _budget(
+    report: ScanReport, shape: TrainingShape, *, params: int | None, vram: int | None
+) -> Budget | None:
+    """What is to decide the share, if anything is."""
+    if params is not None:
+        return params_budget(params)
+    if vram is None:
+        return None
+    forecast_of = forecasts(report.shapes, shape)
+
+    def cost(plan: Plan) -> int:
+        return forecast_of(plan).total_bytes
+
+    return vram_budget(vram, cost)
+
+
+def _memory(
+    report: ScanReport, planned: Planned, shape: TrainingShape
+) -> tuple[Forecast, TrainingShape] | None:
+    """What training takes, and how it was meant; None where it cannot be told (an import)."""
+    try:
+        return forecast(planned.plan, report.shapes, shape), shape
+    except PlanError:
+        return None
+
+
 @click.command("plan", cls=Command)
 @click.argument("scan", metavar="SCAN|MODEL")
 @option(
@@ -45,6 +76,19 @@ def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) 
     group="Selection",
     type=Share(),
     help="The share to train, as 25% or 0.25. [default: 25%]",
+)
+@option(
+    "--params",
+    group="Selection",
+    type=Count(),
+    help="Instead: the largest share that trains no more weights than this, e.g. 50M.",
+)
+@option(
+    "--vram",
+    group="Selection",
+    type=Size(),
+    help="Instead: the largest share whose forecast memory is no more than this, e.g. 24GiB. "
+    "Leave some of a GPU's memory for its driver.",
 )
 @option(
     "--preset",
@@ -95,6 +139,8 @@ def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) 
     type=click.Choice(list(get_args(Base))),
     help="How the matrices that do not train are kept. [default: the preset's]",
 )
+@adapter_options
+@shape_options
 @output_options("the plan")
 @option(
     "--export",
@@ -108,6 +154,8 @@ def command(
     talk: Talk,
     scan: str,
     share: float | None,
+    params: int | None,
+    vram: int | None,
     preset: str,
     score: str | None,
     scope: Scope,
@@ -118,6 +166,16 @@ def command(
     train_norms: bool,
     seed: int,
     base: Base | None,
+    lora: LoraOn | None,
+    lora_r: int | None,
+    lora_alpha: float | None,
+    lora_dropout: float | None,
+    batch_size: int,
+    max_length: int,
+    precision: Precision,
+    optim: str,
+    grad_checkpointing: bool,
+    device: Literal["cpu", "cuda"],
     as_json: bool,
     output: Path | None,
     force: bool,
@@ -127,15 +185,19 @@ def command(
     """Choose what to train from a scan.
 
     SCAN is a file written by `spectrum scan -o`, a result file of the published Spectrum script,
-    or - for standard input; a MODEL is scanned first.
+    or - for standard input; a MODEL is scanned first. The memory that training would take is
+    forecast from the shapes of the tensors alone.
 
     \b
     Example:
       spectrum scan ./model -o scan.json
       spectrum plan scan.json --top 25% -o plan.yaml
+      spectrum plan scan.json --vram 22GiB --preset hybrid -o plan.yaml
     """
     if as_json and export is not None:
         raise click.UsageError("--json and --export are two formats; choose one.")
+    if sum(amount is not None for amount in (share, params, vram)) > 1:
+        raise click.UsageError("--top, --params and --vram all decide the share; choose one.")
     asked: list[tuple[bool, Role]] = [
         (train_embeddings, "embedding"),
         (train_head, "head"),
@@ -150,21 +212,34 @@ def command(
         exclude=exclude,
         train_roles=tuple(role for wanted, role in asked if wanted),
         base=base,
+        lora=lora,
+        lora_r=lora_r,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
         seed=seed,
+    )
+    shape = TrainingShape(
+        batch_size=batch_size,
+        max_length=max_length,
+        precision=precision,
+        optimizer=optim,
+        gradient_checkpointing=grad_checkpointing,
+        device=device,
     )
     check_output(output, force=force, source=scan)
     report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)
-    planned = make_plan(report, request)
+    budget = _budget(report, shape, params=params, vram=vram)
+    planned = fit_plan(report, request, budget) if budget else make_plan(report, request)
     # Files first: whoever reads our output may go away at any time.
     if output is not None:
-        content = EXPORTS[export](planned.plan) if export else plan_to_yaml(planned.plan)
+        content = export_plan(planned.plan, export) if export else plan_to_yaml(planned.plan)
         emit(content, output, force=force)
         talk.say(f"Wrote {output}.")
     if as_json:
         sys.stdout.write(to_json(planned.plan))
     elif export is None:
-        show_scan(report, planned)
+        show_scan(report, planned, memory=_memory(report, planned, shape))
     elif output is None:
-        emit(EXPORTS[export](planned.plan), None, force=force)
+        emit(export_plan(planned.plan, export), None, force=force)
     if output is None and export is None and not as_json:
         talk.say("Nothing is written without -o plan.yaml.")

@@ -4,8 +4,9 @@ import shlex
 
 from rich.console import Console
 
+from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records import Forecast, ScanReport
 from spectrum_ft_reports.terminal import print_scan
 from spectrum_ft_reports.views import scan_view
 
@@ -17,10 +18,17 @@ class _Console(Console):
         raise  # rich calls this where it caught the BrokenPipeError
 
 
-def show_scan(report: ScanReport, planned: Planned | None, *, with_matrices: bool = False) -> None:
+def show_scan(
+    report: ScanReport,
+    planned: Planned | None,
+    *,
+    memory: tuple[Forecast, TrainingShape] | None = None,
+    with_matrices: bool = False,
+) -> None:
     """Print a scan, and what `planned` takes of it, on standard output."""
     console = _Console(highlight=False)
-    print_scan(console, scan_view(report, planned, with_matrices=with_matrices))
+    view = scan_view(report, planned, memory=memory, with_matrices=with_matrices)
+    print_scan(console, view)
 
 
 def command_to_copy(*words: str) -> str:

@@ -11,6 +11,14 @@ def count(value: int) -> str:
     return str(value)
 
 
+def size(num_bytes: int) -> str:
+    """An amount of memory: `2.43 GiB`, `612 MiB`."""
+    gib = num_bytes / 2**30
+    if gib >= 1.0:
+        return f"{gib:.2f} GiB" if gib < 100 else f"{gib:.0f} GiB"
+    return f"{num_bytes / 2**20:.0f} MiB"
+
+
 def share(part: int, whole: int) -> str:
     """`part` of `whole` in per cent, one decimal: `25.0 %`."""
     return f"{100.0 * part / whole:.1f} %" if whole else "0.0 %"

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spectrum_ft_reports.facts import Fact
 from spectrum_ft_reports.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
-from spectrum_ft_reports.views import Fact, KindRow, MatrixRow, ScanView
+from spectrum_ft_reports.views import KindRow, MatrixRow, ScanView
 
 _PLAIN_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _MAX_LAYERS = 40
@@ -102,7 +103,7 @@ def _matrix_table(rows: Sequence[MatrixRow], unicode: bool) -> Table:
             row.shape,
             row.score,
             row.signal,
-            "yes" if row.trained else "",
+            row.trained,
             row.flags,
         )
     return table

@@ -1,26 +1,18 @@
 """What a report says, as strings: every way of showing a record takes its figures from here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned
-from spectrum_ft.records import ScannedMatrix, ScanReport
-from spectrum_ft.summaries import (
-    KindSummary,
-    skip_reasons,
-    summarize_kinds,
-)
+from spectrum_ft.records import Forecast, ScannedMatrix, ScanReport
+from spectrum_ft.summaries import KindSummary, summarize_kinds
 from spectrum_ft_reports import numbers
+from spectrum_ft_reports.facts import Fact, memory_facts, plan_facts, scan_facts
 from spectrum_ft_reports.sparklines import Cell
 from spectrum_ft_reports.untrusted import printable
 
 _MOST_LAYERS = 2_000
-
-_NOTABLE = {
-    "saturated": "the edge leaves no noise, so the score is no ratio",
-    "thin": "too small or too low in rank to be ranked",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +31,6 @@ class KindRow:
     """The number of weights."""
 
 
-class Fact(NamedTuple):
-    """One line below the table."""
-
-    label: str
-    """What it is about, in a word."""
-    text: str
-    """What there is to say."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixRow:
     """One matrix, in detail."""
@@ -62,8 +45,8 @@ class MatrixRow:
     """The score that ranks."""
     signal: str
     """Singular values above the edge, of how many."""
-    trained: bool
-    """Whether it trains."""
+    trained: str
+    """`yes` if it trains in full, `lora` if it carries an adapter, else empty."""
     flags: str
     """What to know about its score."""
 
@@ -87,9 +70,16 @@ class ScanView:
 
 
 def scan_view(
-    report: ScanReport, planned: Planned | None, *, with_matrices: bool = False
+    report: ScanReport,
+    planned: Planned | None,
+    *,
+    memory: tuple[Forecast, TrainingShape] | None = None,
+    with_matrices: bool = False,
 ) -> ScanView:
-    """The view of `report`, with what `planned` would train marked in it."""
+    """The view of `report`, with what `planned` would train marked in it.
+
+    `memory` is what training the plan takes, and how it would be trained.
+    """
     score = (planned and planned.plan.policy.score) or report.score
     choices = planned.choices if planned else ()
     summaries = summarize_kinds(report, score, choices)
@@ -99,7 +89,11 @@ def scan_view(
         score=score,
         layers=f"0 → {max(numbers_of_layers)}" if numbers_of_layers else "",
         rows=tuple(_row(summary) for summary in summaries),
-        facts=(*_scan_facts(report), *(_plan_facts(planned, report, summaries) if planned else ())),
+        facts=(
+            *scan_facts(report),
+            *(plan_facts(planned, report, summaries) if planned else ()),
+            *(memory_facts(*memory) if memory else ()),
+        ),
         matrices=_matrix_rows(report, score, planned) if with_matrices else (),
     )
 
@@ -148,77 +142,10 @@ def _cells(summary: KindSummary) -> list[Cell]:
     return cells
 
 
-def _scan_facts(report: ScanReport) -> list[Fact]:
-    time = f" in {numbers.seconds(report.seconds)}" if report.seconds else ""
-    device = f" on {report.environment.device}" if report.environment else ""
-    scored = numbers.plural(len(report.matrices), "matrix", "matrices")
-    facts = [Fact("scored", f"{scored}{time}{device}")]
-    reasons = skip_reasons(report)
-    if reasons:
-        listed = [f"{number:,} × {printable(reason)}" for reason, number in reasons.most_common()]
-        more = f"; {len(listed) - 6} more reasons" if len(listed) > 6 else ""
-        facts.append(Fact("skipped", "; ".join(listed[:6]) + more))
-    flags = [flag for matrix in report.matrices for flag in matrix.flags]
-    return facts + [
-        Fact(flag, f"{numbers.plural(flags.count(flag), 'matrix', 'matrices')}: {meaning}")
-        for flag, meaning in _NOTABLE.items()
-        if flag in flags
-    ]
-
-
-def _plan_facts(
-    planned: Planned, report: ScanReport, summaries: Sequence[KindSummary]
-) -> list[Fact]:
-    plan = planned.plan
-    facts = [Fact("plan", _rule(planned)), Fact("trains", _trained(planned))]
-    if planned.tied_head:
-        facts.append(Fact("head", "shares its weights with the embeddings: both train"))
-    facts.append(Fact("rest", "frozen as it is" if plan.base == "as-is" else f"in {plan.base}"))
-    facts.append(Fact("backward", _backward(planned.lowest_layer, report.model.layers)))
-    margins = [(s.margin, s.kind) for s in summaries if s.margin is not None]
-    if margins and plan.policy.score is not None:
-        margin, kind = min(margins)
-        facts.append(
-            Fact(
-                "cut",
-                f"narrowest in {printable(kind)}: {100.0 * margin:.2g} % between the last matrix "
-                "taken and the first one left",
-            )
-        )
-    at_cut = {flag for c in planned.choices for unit in c.at_the_cut for flag in unit.flags}
-    flagged = [flag for flag in _NOTABLE if flag in at_cut]
-    return facts + [Fact("at cut", f"some are {flag}: {_NOTABLE[flag]}") for flag in flagged]
-
-
-def _rule(planned: Planned) -> str:
-    policy = planned.plan.policy
-    if policy.share is None:
-        return policy.name
-    ranked = f" by {policy.score}" if policy.score is not None else ""
-    of = "each kind" if policy.scope == "kind" else "all matrices"
-    return f"{policy.name}, {100.0 * policy.share:g} % of {of}{ranked}"
-
-
-def _trained(planned: Planned) -> str:
-    counts = planned.plan.counts
-    tensors = numbers.plural(len(planned.plan.train), "tensor")
-    if counts is None:
-        return f"{tensors}; an imported result does not say how many weights that is"
-    return (
-        f"{tensors}, {numbers.count(counts.train)} of {numbers.count(counts.total)} weights "
-        f"= {numbers.share(counts.train, counts.total)} of the model"
-    )
-
-
-def _backward(lowest: int | None, layers: int) -> str:
-    if lowest is None:
-        return "runs through the whole model"
-    saved = f"{numbers.share(lowest, layers)} of the blocks are never differentiated"
-    return f"stops at layer {lowest}; " + (saved if lowest else "no block is spared")
-
-
 def _matrix_rows(report: ScanReport, score: str, planned: Planned | None) -> tuple[MatrixRow, ...]:
-    trained = set(planned.plan.train) if planned else set()
+    trained = dict.fromkeys(planned.plan.train, "yes") if planned else {}
+    if planned and planned.plan.lora:
+        trained |= dict.fromkeys(planned.plan.lora.matrices, "lora")
     order: dict[str, int] = {}
     for matrix in report.matrices:
         order.setdefault(matrix.kind, len(order))
@@ -232,13 +159,13 @@ def _layer(matrix: ScannedMatrix) -> str:
     return str(matrix.layer) if matrix.expert is None else f"{matrix.layer}:{matrix.expert}"
 
 
-def _matrix_row(matrix: ScannedMatrix, score: str, trained: set[str]) -> MatrixRow:
+def _matrix_row(matrix: ScannedMatrix, score: str, trained: Mapping[str, str]) -> MatrixRow:
     return MatrixRow(
         kind=printable(matrix.kind, 60),
         layer=_layer(matrix),
         shape=" x ".join(map(str, matrix.shape)) or "-",
         score=numbers.score(matrix.scores.get(score)),
         signal="-" if matrix.spectrum is None else f"{matrix.signal_rank}/{matrix.spectrum.count}",
-        trained=matrix.name in trained,
+        trained=trained.get(matrix.name, ""),
         flags=" ".join(matrix.flags),
     )

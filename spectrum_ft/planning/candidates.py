@@ -14,6 +14,13 @@ from spectrum_ft.spectra.scores import SCORES
 UNRANKED = frozenset({"thin", "vector"})
 """Flags of matrices that no policy of ours chooses."""
 
+FUSED = (("gate_proj", "up_proj"), ("w1", "w3"))
+"""What transformers loads as one parameter for all experts of a block: `gate_up_proj`.
+
+Both spellings of a gated MLP's two inputs (Qwen-MoE, DeepSeek; Mixtral). Outside the experts they
+stay matrices of their own.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -22,7 +29,7 @@ class Candidate:
     names: tuple[str, ...]
     """The tensors that it stands for, in the checkpoint's order."""
     kind: str
-    """Their kind."""
+    """Their kind, see `unit_kinds`."""
     layer: int | None
     """Their block."""
     value: float
@@ -37,12 +44,14 @@ def ranked_candidates(
     """The candidates of each kind, best first; ties keep the order of `matrices`.
 
     The experts of one block are loaded as one parameter, so they are one candidate, scored by
-    their mean. Without a score all are equal. Raises `PlanError` for a score that is missing.
+    their mean, and so are their gate and up matrices together. Without a score all are equal.
+    Raises `PlanError` for a score that is missing.
     """
+    kinds = unit_kinds(matrices)
     units: dict[tuple[str, int | None, str | None], list[ScannedMatrix]] = defaultdict(list)
     for matrix in matrices:
         alone = matrix.name if matrix.expert is None else None
-        units[matrix.kind, matrix.layer, alone].append(matrix)
+        units[kinds[matrix.kind], matrix.layer, alone].append(matrix)
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for (kind, _, _), members in units.items():
         groups[kind].append(_candidate(members, kind, score))
@@ -68,43 +77,61 @@ def _candidate(members: Sequence[ScannedMatrix], kind: str, score: str | None) -
     )
 
 
+def unit_kinds(tensors: Iterable[ScannedMatrix | Place]) -> dict[str, str]:
+    """The kind under which each kind is planned: its own, or `experts.w1+w3` for experts' pairs.
+
+    `tensors` are all that matter: a kind joins its partner only where that is among them.
+    """
+    kinds: dict[str, bool] = {}
+    for tensor in tensors:
+        kinds[tensor.kind] = kinds.get(tensor.kind, False) or tensor.expert is not None
+    planned = {kind: kind for kind in kinds}
+    for kind in [kind for kind, of_experts in kinds.items() if of_experts]:
+        stem, _, last = kind.rpartition(".")
+        for gate, up in FUSED:
+            partner = f"{stem}.{up}"
+            if last == gate and kinds.get(partner):
+                planned[kind] = planned[partner] = f"{stem}.{gate}+{up}"
+    return planned
+
+
 def block_matrices(report: ScanReport, places: Mapping[str, Place]) -> list[ScannedMatrix]:
     """The matrices that our policies choose from: in a block, and neither thin nor a vector.
 
-    The experts of a block are loaded as one parameter: if one of them cannot be chosen, none is.
+    Of what is loaded as one parameter, the experts of a block: if one cannot be chosen, none is.
     """
     usable = [
         matrix
         for matrix in report.matrices
         if places[matrix.name].role == "block" and UNRANKED.isdisjoint(matrix.flags)
     ]
-    all_experts = Counter(
-        (place.kind, place.layer)
-        for place in places.values()
-        if place.role == "block" and place.expert is not None
-    )
-    usable_experts = count_experts(usable)
+    kinds = unit_kinds(places.values())
+    placed = [place for place in places.values() if place.role == "block"]
+    whole, left = count_experts(placed, kinds), count_experts(usable, kinds)
     return [
         matrix
         for matrix in usable
         if matrix.expert is None
-        or usable_experts[matrix.kind, matrix.layer] == all_experts[matrix.kind, matrix.layer]
+        or left[kinds[matrix.kind], matrix.layer] == whole[kinds[matrix.kind], matrix.layer]
     ]
 
 
-def count_experts(matrices: Iterable[ScannedMatrix]) -> Counter[tuple[str, int | None]]:
-    """How many experts there are of each kind and layer."""
-    return Counter((m.kind, m.layer) for m in matrices if m.expert is not None)
+def count_experts(
+    tensors: Iterable[ScannedMatrix | Place], kinds: Mapping[str, str]
+) -> Counter[tuple[str, int | None]]:
+    """How many tensors of experts there are of each planned kind (see `unit_kinds`) and layer."""
+    return Counter((kinds[t.kind], t.layer) for t in tensors if t.expert is not None)
 
 
 def refuse_split_experts(before: Sequence[ScannedMatrix], after: Sequence[ScannedMatrix]) -> None:
-    """Raise `PlanError` if only some experts of a block are left: they are one parameter."""
-    counts = count_experts(before)
-    for (kind, layer), left in count_experts(after).items():
+    """Raise `PlanError` if only a part of a block's experts is left: they are one parameter."""
+    kinds = unit_kinds(before)
+    counts = count_experts(before, kinds)
+    for (kind, layer), left in count_experts(after, kinds).items():
         if left < counts[kind, layer]:
             raise PlanError(
                 f"the experts of layer {layer}, {ascii(kind)[1:-1]}, train together or not at all",
-                "exclude all of them, or none",
+                "choose all of them, or none: they are loaded as one parameter",
             )
 
 
@@ -113,15 +140,17 @@ def filtered(
 ) -> list[ScannedMatrix]:
     """Those whose kind matches a glob of `kinds` (any, if empty) and that `exclude` spares.
 
-    `exclude` holds globs over kinds and tensor names. Raises `PlanError` for a glob of `kinds`
-    that matches nothing, and where nothing is left.
+    `exclude` holds globs over kinds and tensor names; a kind may be the planned one of
+    `unit_kinds`. Raises `PlanError` for a glob of `kinds` that matches nothing, and where nothing
+    is left.
     """
-    check_globs(kinds, {matrix.kind for matrix in matrices}, "kind")
+    planned = unit_kinds(matrices)
+    check_globs(kinds, {*planned, *planned.values()}, "kind")
     left = [
         matrix
         for matrix in matrices
-        if (not kinds or matches(kinds, matrix.kind))
-        and not matches(exclude, matrix.kind, matrix.name)
+        if (not kinds or matches(kinds, matrix.kind, planned[matrix.kind]))
+        and not matches(exclude, matrix.kind, planned[matrix.kind], matrix.name)
     ]
     if not left:
         raise PlanError("no matrix is left to choose from", "widen --kinds or --exclude")

@@ -30,5 +30,15 @@ def to_axolotl(plan: Plan) -> str:
     return yaml.safe_dump({"unfrozen_parameters": patterns}, width=10**6)
 
 
+def export_plan(plan: Plan, format: str) -> str:
+    """`plan` in the format of that name, a key of `EXPORTS`; `PlanError` if it cannot be said."""
+    if plan.lora is not None:
+        raise PlanError(
+            f"the format {format} lists what trains in full and knows no adapters",
+            "write the plan itself, or choose a preset without adapters",
+        )
+    return EXPORTS[format](plan)
+
+
 EXPORTS: Mapping[str, Callable[[Plan], str]] = {"axolotl": to_axolotl, "list": to_name_list}
 """Every export format, by name."""

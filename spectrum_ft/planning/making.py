@@ -1,71 +1,32 @@
-"""Making a plan from a scan: the choice, the explicit extras, and what it all adds up to."""
+"""Making a plan from a scan: the choice, adapters, explicit extras, and what it adds up to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.naming import Place, Role, natural_key, place_tensors
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import check_globs, matches
+from spectrum_ft.planning.adapters import (
+    adaptable,
+    check_rank,
+    count_adapter_weights,
+    has_experts,
+)
 from spectrum_ft.planning.candidates import (
     block_matrices,
     filtered,
     refuse_split_experts,
+    unit_kinds,
 )
 from spectrum_ft.planning.depth import lowest_trained_layer
-from spectrum_ft.planning.policies import TAKERS, KindChoice, Scope
-from spectrum_ft.planning.presets import PRESETS, Preset, Request
+from spectrum_ft.planning.policies import KindChoice
+from spectrum_ft.planning.presets import PRESETS, Ranking, Take
 from spectrum_ft.planning.published import ALWAYS_TRAINED, PUBLISHED_SCORE, SUFFIX
-from spectrum_ft.records import Base, Plan, PlanCounts, PlanModel, PlanPolicy, ScanReport
-
-DEFAULT_SHARE = 0.25
-"""The share that the Spectrum paper trains by default (arXiv 2406.06623)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRequest:
-    """What a plan is asked to be."""
-
-    preset: str = "spectrum"
-    """The recipe, a key of `PRESETS`."""
-    share: float | None = None
-    """The share to train, in (0, 1]; None for the default, a quarter."""
-    score: str | None = None
-    """The score that ranks; None for the one that the scan made sure of."""
-    scope: Scope = "kind"
-    """Whether the share is taken of each kind, or of all matrices by their rank in the kind."""
-    kinds: Sequence[str] = ()
-    """Globs over kinds to choose from; empty for all."""
-    exclude: Sequence[str] = ()
-    """Globs over kinds and tensor names to leave out."""
-    train_roles: Sequence[Role] = ()
-    """Tensors outside the choice that train as well: `embedding`, `head`, `norm`."""
-    base: Base | None = None
-    """How the rest is kept; None for the preset's own way."""
-    seed: int = 0
-    """The seed of a random choice."""
-
-    def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise PlanError(f"unknown preset {self.preset!a}", f"presets: {', '.join(PRESETS)}")
-        if self.share is not None and not 0.0 < self.share <= 1.0:
-            raise PlanError(
-                f"a share of {self.share:.3g} cannot be taken", "give more than 0 %, at most 100 %"
-            )
-        if self.scope not in TAKERS:
-            raise PlanError(f"unknown scope {self.scope!a}", f"scopes: {', '.join(TAKERS)}")
-        other_rule = self.score not in (None, PUBLISHED_SCORE) or self.scope != "kind"
-        if PRESETS[self.preset].as_published and other_rule:
-            raise PlanError(
-                f"the preset {self.preset} ranks by {PUBLISHED_SCORE} within each kind, always",
-                "leave --score and --scope out, or choose another preset",
-            )
-        if PRESETS[self.preset].policy is None and (self.share or self.kinds or self.exclude):
-            raise PlanError(
-                f"the preset {self.preset} trains everything: no share, no kinds, no exclusions",
-                "leave those options out, or choose another preset",
-            )
+from spectrum_ft.planning.requests import DEFAULT_SHARE as DEFAULT_SHARE
+from spectrum_ft.planning.requests import PlanRequest as PlanRequest
+from spectrum_ft.records import LoraSettings, Plan, PlanCounts, PlanModel, PlanPolicy, ScanReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +41,8 @@ class Planned:
     """Where the backward pass can stop, see `lowest_trained_layer`."""
     tied_head: bool
     """Whether the head was asked for and shares its weights with the embeddings, so they train."""
+    bare_experts: bool
+    """Whether the plan has adapters and the model has experts, which cannot carry any."""
 
 
 def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned:
@@ -89,56 +52,122 @@ def make_plan(report: ScanReport, request: PlanRequest | None = None) -> Planned
     nothing, an empty choice.
     """
     request = request or PlanRequest()
+    return plans_by_share(report, request)(request.share or DEFAULT_SHARE)
+
+
+def plans_by_share(report: ScanReport, request: PlanRequest) -> Callable[[float], Planned]:
+    """The plan for each share in (0, 1] that might be asked for; all is ranked before, once.
+
+    A preset that takes no share has the same plan for each. Raises `PlanError` as `make_plan` does,
+    now or when called.
+    """
     preset = PRESETS[request.preset]
     places = place_tensors(report.shapes)
+    planned_kinds = unit_kinds(places.values())
     texts = {text for name, place in places.items() for text in (name, place.kind)}
     constant = {text for name in ALWAYS_TRAINED for text in (name, name.removesuffix(SUFFIX))}
-    check_globs(request.exclude, texts | constant, "kind or tensor")
-    extras, tied_head = _extras(places, request.train_roles)
-    choices = _choices(report, places, request, preset)
-    if preset.policy is None:
-        train = sorted(places, key=natural_key)
-    else:
-        train = [name for choice in choices for unit in choice.chosen for name in unit.names]
-        train += [n for n in extras if not matches(request.exclude, n, places[n].kind)]
+    known = texts | constant | set(planned_kinds.values())
+    check_globs(request.exclude, known, "kind or tensor")
+    extras, tied_head = _extras(places, request.roles)
+    extras = [n for n in extras if not matches(request.exclude, n, places[n].kind)]
+    if preset.trains_all:
+        extras = sorted(places, key=natural_key)
+    always: list[str] = []
     if preset.as_published:
-        known = report.model.fingerprint is not None
-        lines = [name for name in ALWAYS_TRAINED if name in places or not known]
-        train[:0] = [n for n in lines if not matches(request.exclude, n, n.removesuffix(SUFFIX))]
-    if not train:
-        raise PlanError("this plan would train nothing", "raise the share, or name what to train")
-    plan = Plan(
-        model=PlanModel(source=report.model.source, fingerprint=report.model.fingerprint),
-        train=tuple(dict.fromkeys(train)),
-        base=request.base or preset.base,
-        policy=_policy(request, report),
-        counts=_counts(report, train),
-        command=command_line(),
-    )
-    return Planned(
-        plan=plan,
-        choices=tuple(choices),
-        lowest_layer=lowest_trained_layer(places, plan.train),
-        tied_head=tied_head,
-    )
+        lines = [n for n in ALWAYS_TRAINED if n in places or report.model.fingerprint is None]
+        always = [n for n in lines if not matches(request.exclude, n, n.removesuffix(SUFFIX))]
+    carriers = _carriers(report, places, request)
+    take = _ranked(report, places, request, carriers)
+
+    def plan_for(share: float) -> Planned:
+        choices = take(share)
+        chosen = [name for choice in choices for unit in choice.chosen for name in unit.names]
+        picked_only = request.lora_recipe.on == "picked"
+        train = tuple(dict.fromkeys([*always, *([] if picked_only else chosen), *extras]))
+        lora = _adapters(request, carriers, choices, chosen, set(train))
+        if not train and lora is None:
+            raise PlanError(
+                "this plan would train nothing", "raise the share, or name what to train"
+            )
+        plan = Plan(
+            model=PlanModel(source=report.model.source, fingerprint=report.model.fingerprint),
+            train=train,
+            lora=lora,
+            base=request.base or preset.base,
+            policy=_policy(request, report, share),
+            counts=_counts(report, train, lora),
+            command=command_line(),
+        )
+        moved = (*train, *(lora.matrices if lora else ()))
+        return Planned(
+            plan=plan,
+            choices=tuple(choices),
+            lowest_layer=lowest_trained_layer(places, moved),
+            tied_head=tied_head,
+            bare_experts=lora is not None and has_experts(places),
+        )
+
+    return plan_for
 
 
-def _choices(
-    report: ScanReport, places: dict[str, Place], request: PlanRequest, preset: Preset
-) -> list[KindChoice]:
+def _ranked(
+    report: ScanReport,
+    places: Mapping[str, Place],
+    request: PlanRequest,
+    carriers: Sequence[str],
+) -> Take:
+    preset = PRESETS[request.preset]
     if preset.policy is None:
-        return []
+        return lambda share: []
     matrices = report.matrices if preset.as_published else block_matrices(report, places)
+    if request.lora_recipe.on == "picked":
+        matrices = [matrix for matrix in matrices if matrix.name in set(carriers)]
     left = filtered(matrices, request.kinds, request.exclude)
     if not preset.as_published:
         refuse_split_experts(matrices, left)
-    wanted = Request(
-        share=request.share or DEFAULT_SHARE,
-        score=_score(request, report),
-        scope=request.scope,
-        seed=request.seed,
-    )
-    return preset.policy(left, wanted)
+    ranking = Ranking(score=_score(request, report), scope=request.scope, seed=request.seed)
+    return preset.policy(left, ranking)
+
+
+def _carriers(report: ScanReport, places: Mapping[str, Place], request: PlanRequest) -> list[str]:
+    """The matrices that adapters may be put on under this request; none if it asks for none."""
+    recipe = request.lora_recipe
+    if recipe.on == "none":
+        return []
+    able = adaptable(report, places)
+    if PRESETS[request.preset].policy is None:  # else the choice checks them
+        check_globs(request.kinds, {places[name].kind for name in able}, "kind")
+    left = [
+        name
+        for name in able
+        if (not request.kinds or matches(request.kinds, places[name].kind))
+        and not matches(request.exclude, name, places[name].kind)
+    ]
+    if not left:
+        raise PlanError(
+            "no matrix is left to carry an adapter", "widen --kinds or --exclude, or --lora none"
+        )
+    check_rank(recipe, left, report)
+    return left
+
+
+def _adapters(
+    request: PlanRequest,
+    carriers: Sequence[str],
+    choices: Sequence[KindChoice],
+    chosen: Sequence[str],
+    train: set[str],
+) -> LoraSettings | None:
+    """Adapters on what was chosen, or on the rest; ranked where ranks exist, best first."""
+    recipe = request.lora_recipe
+    able = set(carriers)
+    if recipe.on == "picked":
+        wanted = chosen
+    else:
+        ranked = [name for choice in choices for unit in choice.order for name in unit.names]
+        wanted = [name for name in (*ranked, *carriers) if name not in train]
+    matrices = [name for name in dict.fromkeys(wanted) if name in able]
+    return recipe.settings(matrices) if matrices else None
 
 
 def _score(request: PlanRequest, report: ScanReport) -> str | None:
@@ -149,7 +178,7 @@ def _score(request: PlanRequest, report: ScanReport) -> str | None:
     return (request.score or report.score) if preset.uses_score else None
 
 
-def _extras(places: dict[str, Place], wanted: Sequence[Role]) -> tuple[list[str], bool]:
+def _extras(places: Mapping[str, Place], wanted: Sequence[Role]) -> tuple[list[str], bool]:
     """The tensors with the roles wanted, and whether a tied head made the embeddings one of them.
 
     A checkpoint without a head of its own ties it to the embeddings: training one trains both. A
@@ -166,22 +195,31 @@ def _extras(places: dict[str, Place], wanted: Sequence[Role]) -> tuple[list[str]
     return [name for name, place in places.items() if place.kind in kinds], tied
 
 
-def _policy(request: PlanRequest, report: ScanReport) -> PlanPolicy:
+def _policy(request: PlanRequest, report: ScanReport, share: float) -> PlanPolicy:
     chooses = PRESETS[request.preset].policy is not None
     return PlanPolicy(
         name=request.preset,
-        share=(request.share or DEFAULT_SHARE) if chooses else None,
+        share=share if chooses else None,
         score=_score(request, report),
         scope=request.scope,
         kinds=tuple(request.kinds),
         exclude=tuple(request.exclude),
         seed=request.seed if chooses else None,
+        lora=request.lora_recipe.on,
     )
 
 
-def _counts(report: ScanReport, train: Sequence[str]) -> PlanCounts | None:
+def _counts(
+    report: ScanReport, train: Sequence[str], lora: LoraSettings | None
+) -> PlanCounts | None:
     if report.model.fingerprint is None:
         return None
-    sizes = {name: math.prod(shape) for name, shape in report.shapes.items()}
-    trained, total = sum(sizes[name] for name in dict.fromkeys(train)), sum(sizes.values())
-    return PlanCounts(train=trained, lora=0, frozen=total - trained, total=total)
+    shapes = report.shapes
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    trained, total = sum(sizes[name] for name in train), sum(sizes.values())
+    return PlanCounts(
+        train=trained,
+        lora=count_adapter_weights(lora, shapes),
+        frozen=total - trained,
+        total=total,
+    )

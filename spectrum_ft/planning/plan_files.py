@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from spectrum_ft.errors import RecordError
+from spectrum_ft.errors import RecordError, few_names
 from spectrum_ft.record_files import check_schema, refuse_unknown
 from spectrum_ft.records import (
     PLAN_SCHEMA,
@@ -42,7 +42,8 @@ def plan_to_yaml(plan: Plan) -> str:
 def parse_plan(data: bytes, path: str) -> Plan:
     """The plan in `data`; `RecordError` naming `path` and what does not fit.
 
-    A name that is listed twice counts once.
+    A name that is listed twice counts once; a plan that trains nothing, or puts an adapter on a
+    matrix that trains anyway, is refused.
     """
     try:
         table = parse_yaml(data)
@@ -60,4 +61,18 @@ def parse_plan(data: bytes, path: str) -> Plan:
         plan = msgspec.convert(table, Plan)
     except msgspec.ValidationError as fault:
         raise RecordError(f"{path}: {fault}", "mend that field, or make the plan again") from None
-    return replace(plan, train=tuple(dict.fromkeys(plan.train)))
+    return _tidied(plan, path)
+
+
+def _tidied(plan: Plan, path: str) -> Plan:
+    train = tuple(dict.fromkeys(plan.train))
+    lora = plan.lora and replace(plan.lora, matrices=tuple(dict.fromkeys(plan.lora.matrices)))
+    carriers = lora.matrices if lora else ()
+    if not train and not carriers:
+        raise RecordError(f"{path}: this plan trains nothing", "list tensors under `train`")
+    if both := [name for name in carriers if name in set(train)]:
+        raise RecordError(
+            f"{path}: {few_names(both)}: trains in full and carries an adapter",
+            "list it under `train` or under `lora`, not both",
+        )
+    return replace(plan, train=train, lora=lora)

@@ -1,8 +1,10 @@
 """Presets: the recipes that have a name, as data. Nothing downstream asks which one it was."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from spectrum_ft.checkpoints.naming import Role
+from spectrum_ft.planning.adapters import LoraRecipe
 from spectrum_ft.planning.candidates import ranked_candidates
 from spectrum_ft.planning.policies import (
     TAKERS,
@@ -20,11 +22,9 @@ from spectrum_ft.records import Base, ScannedMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is asked of a policy."""
+class Ranking:
+    """What is asked of a policy, besides how much to take."""
 
-    share: float
-    """The share to take, in (0, 1]."""
     score: str | None
     """The score that ranks; None for a policy that needs none."""
     scope: Scope = "kind"
@@ -33,35 +33,45 @@ class Request:
     """The seed of a random choice."""
 
 
-Policy = Callable[[Sequence[ScannedMatrix], Request], list[KindChoice]]
+Take = Callable[[float], list[KindChoice]]
+"""A share in (0, 1] -> what is taken of each kind. Ranking is done before, once."""
+
+Policy = Callable[[Sequence[ScannedMatrix], Ranking], Take]
 
 
 def _taking(ordering: Ordering) -> Policy:
     """The policy that takes a share of the candidates in this order."""
 
-    def choose(matrices: Sequence[ScannedMatrix], request: Request) -> list[KindChoice]:
-        groups = ranked_candidates(matrices, score=request.score)
-        return TAKERS[request.scope](groups, ordering, request.share, request.seed)
+    def rank(matrices: Sequence[ScannedMatrix], ranking: Ranking) -> Take:
+        groups = ranked_candidates(matrices, score=ranking.score)
+        take = TAKERS[ranking.scope]
+        return lambda share: take(groups, ordering, share, ranking.seed)
 
-    return choose
+    return rank
 
 
-def _published(matrices: Sequence[ScannedMatrix], request: Request) -> list[KindChoice]:
-    return reference_choices(matrices, request.share)
+def _published(matrices: Sequence[ScannedMatrix], ranking: Ranking) -> Take:
+    return lambda share: reference_choices(matrices, share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How a plan of this name is made."""
+    """How a plan of this name is made: the values that a user could give as options."""
 
     name: str
     """The name in options, plans and arms of a comparison."""
     meaning: str
     """What it trains, in a few words for help texts."""
-    policy: Policy | None
-    """What chooses the matrices; None for the preset that takes every tensor."""
+    policy: Policy | None = None
+    """What chooses matrices; None for a preset that chooses none."""
+    trains_all: bool = False
+    """Whether every tensor of the model trains."""
+    train_roles: tuple[Role, ...] = ()
+    """Tensors outside the choice that train as well."""
     base: Base = "as-is"
     """How the rest is kept unless the user says otherwise."""
+    lora: LoraRecipe = field(default_factory=LoraRecipe)
+    """The adapters, unless the user says otherwise."""
     uses_score: bool = True
     """Whether the choice depends on a score."""
     as_published: bool = False
@@ -84,7 +94,47 @@ PRESETS: Mapping[str, Preset] = {
             policy=_published,
             as_published=True,
         ),
-        Preset(name="full", meaning="every weight of the model", policy=None, uses_score=False),
+        Preset(
+            name="spectrum-qlora",
+            meaning="QLoRA with adapters on the best of each kind only",
+            policy=_taking(by_score),
+            base="nf4",
+            lora=LoraRecipe(on="picked"),
+        ),
+        Preset(
+            name="hybrid",
+            meaning="the best of each kind in full, adapters on the rest in 4 bits",
+            policy=_taking(by_score),
+            base="nf4",
+            lora=LoraRecipe(on="rest"),
+        ),
+        Preset(
+            name="lora",
+            meaning="adapters on every linear matrix of the blocks",
+            lora=LoraRecipe(on="rest"),
+            uses_score=False,
+        ),
+        Preset(
+            name="qlora",
+            meaning="the same, with the model in 4 bits",
+            base="nf4",
+            lora=LoraRecipe(on="rest"),
+            uses_score=False,
+        ),
+        Preset(
+            name="qlora-paper",
+            meaning="the Spectrum paper's own QLoRA, which trains embeddings and head too",
+            train_roles=("embedding", "head"),
+            base="nf4",
+            lora=LoraRecipe(on="rest", r=32, alpha=16.0),
+            uses_score=False,
+        ),
+        Preset(
+            name="full",
+            meaning="every weight of the model",
+            trains_all=True,
+            uses_score=False,
+        ),
         Preset(name="lowest", meaning="control: the worst", policy=_taking(by_lowest_score)),
         Preset(
             name="random",
