@@ -4,7 +4,8 @@ In supervised fine-tuning a small part of all positions is learned, while the he
 vocabulary) is a large part of a small model. So only those positions go through it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,24 +46,30 @@ def summed_loss(model: Any, head: nn.Module, inputs: Mapping[str, Tensor]) -> tu
 
 
 @torch.no_grad()
-def held_out_loss(model: Any, head: nn.Module, batches: Any) -> float:
-    """The mean loss of all learned tokens in `batches`, in nats a token; draws nothing at random.
-
-    Modules with packed weights are left in training mode, which changes nothing in what they
-    compute: in evaluation mode bitsandbytes may lay them out anew.
-    """
-    modes = [(module, module.training) for module in model.modules()]
+def held_out_loss(model: Any, head: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> float:
+    """The mean loss of all learned tokens in `batches`, in nats; draws nothing at random."""
     total, count = 0.0, 0
-    try:
-        for module, _ in modes:
-            weight = getattr(module, "weight", None)
-            packed = isinstance(weight, Tensor) and not weight.is_floating_point()
-            module.training = packed
+    with evaluating(model):
         for inputs in batches:
             loss, learned = summed_loss(model, head, inputs)
             total += loss.item()
             count += learned
+    return total / max(count, 1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """`model` without dropout inside, and each of its modules in its own mode again after it.
+
+    Modules with packed weights stay in training mode, which has no other meaning for them: in
+    evaluation mode bitsandbytes may lay them out anew, and computes with other kernels.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            weight = getattr(module, "weight", None)
+            module.training = isinstance(weight, Tensor) and not weight.is_floating_point()
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
-    return total / max(count, 1)

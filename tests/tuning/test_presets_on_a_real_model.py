@@ -1,0 +1,173 @@
+"""Every preset trains SmolLM2 on real messages, and what trained is what the plan says."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chat_data import banking77_messages
+from spectrum_ft import PlanRequest, ScanReport, make_plan, scan
+from spectrum_ft.train_records import TrainRun, TrainSettings
+from spectrum_ft.tuning.applying import Applied
+from spectrum_ft.tuning.losses import evaluating
+from spectrum_ft.tuning.merging import merge
+from spectrum_ft.tuning.training import prepare_training
+
+pytestmark = [
+    pytest.mark.slow,
+    # What the libraries beneath say about themselves and each other is none of ours.
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+STEPS = 8
+
+# Loads a merged model as any tool would, in a process that never saw the run.
+READER = """
+import sys, torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+torch.set_num_threads(1)
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+with torch.no_grad():
+    save_file({"logits": model(torch.tensor(eval(sys.argv[2]))).logits}, sys.argv[3])
+"""
+ADAPTER_READER = READER.replace(
+    "torch.float32)\n",
+    "torch.float32)\nfrom peft import PeftModel\n"
+    "model = PeftModel.from_pretrained(model, sys.argv[4])\n",
+    1,
+)
+IDS = [[1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411]]
+
+
+@pytest.fixture(scope="module")
+def report(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> ScanReport:
+    """The scan that all plans are made from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPECTRUM_FT_CACHE", str(tmp_path_factory.mktemp("scan")))
+        return scan(str(smollm2))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order, so that two processes can agree to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def digests(applied: Applied) -> dict[str, bytes]:
+    """A digest of every parameter and buffer, packed weights with what unpacks them."""
+    found = {}
+    for name, tensor in [*applied.model.named_parameters(), *applied.model.named_buffers()]:
+        digest = hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        state = getattr(tensor, "quant_state", None)
+        if state is not None:
+            for part in state.as_dict(packed=True).values():
+                digest.update(part.contiguous().view(torch.uint8).numpy().tobytes())
+        found[name] = digest.digest()
+    return found
+
+
+def read_elsewhere(folder: Path, place: Path, program: str, *more: str) -> torch.Tensor:
+    """The logits that the model in `folder` gives in a fresh process."""
+    from safetensors.torch import load_file
+
+    command = [sys.executable, "-W", "ignore", "-c", program, str(folder), str(IDS), str(place)]
+    subprocess.run([*command, *more], check=True, capture_output=True, timeout=200)
+    return load_file(place)["logits"]
+
+
+def proved(run: TrainRun, applied: Applied, before: dict[str, bytes]) -> None:
+    """Hold the trained model to its plan."""
+    after = digests(applied)
+    trains = {name for name, p in applied.model.named_parameters() if p.requires_grad}
+    moved = {name for name in after if after[name] != before[name]}
+    # Nothing that is frozen has changed in a bit, and everything that trains has moved.
+    assert moved == trains
+    plan = run.plan
+    stored = set(applied.trained_tensors())
+    assert stored == set(plan.train)
+    wanted = set(plan.lora.matrices) if plan.lora else set()
+    assert set(run.adapted) == wanted
+    carriers = {name.split(".lora_")[0] for name in trains if ".lora_" in name}
+    assert carriers == {f"base_model.model.{module}" for module in run.adapted.values()}
+    in_full = {id(parameter) for parameter in applied.trained.values()}
+    assert len(in_full) == len(trains) - 2 * len(wanted)
+    # 4 bits are really 4 bits, two weights a byte, and the head is not among them.
+    assert applied.base.get_output_embeddings().weight.dtype == torch.float32
+    packed = {n: p for n, p in applied.base.named_parameters() if not p.is_floating_point()}
+    assert len(packed) == len(run.quantized) == (210 - _picked(plan) if plan.base == "nf4" else 0)
+    for parameter in packed.values():
+        assert parameter.dtype == torch.uint8
+        assert parameter.numel() * 2 == parameter.quant_state.shape.numel()  # type: ignore[attr-defined]
+    # The figures are there.
+    assert run.last_loss < 0.9 * run.first_loss
+    assert run.moved > 0.9
+    assert run.peak_memory_bytes > run.imported_memory_bytes > 0
+    assert run.seconds > 0.0
+
+
+def _picked(plan: Any) -> int:
+    return sum(".layers." in name and "norm" not in name for name in plan.train)
+
+
+@pytest.mark.parametrize(
+    ("preset", "share", "lr"),
+    [
+        ("full", None, 2e-5),
+        ("lora", None, 1e-3),
+        ("qlora", None, 1e-3),
+        ("qlora-paper", None, 1e-3),
+        ("spectrum", 0.25, 1e-4),
+        ("spectrum-nf4", 0.25, 1e-4),
+        ("spectrum-qlora", 0.25, 1e-3),
+        ("hybrid", 0.25, 1e-4),
+        ("reference", 0.25, 2e-5),
+        ("random", 0.25, 1e-4),
+        ("top-layers", 0.25, 1e-4),
+    ],
+)
+def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
+    smollm2: Path, report: ScanReport, tmp_path: Path, preset: str, share: float | None, lr: float
+) -> None:
+    plan = make_plan(report, PlanRequest(preset=preset, share=share)).plan
+    settings = TrainSettings(
+        data=str(banking77_messages(tmp_path / "train.jsonl", n=32)),
+        eval_data=str(banking77_messages(tmp_path / "test.jsonl", n=16, split="test")),
+        lr=lr if preset != "qlora-paper" else 2e-5,
+        lora_lr=1e-3,
+        max_steps=STEPS,
+        batch_size=4,
+        warmup=0.0,
+    )
+    output = tmp_path / "run"
+    with prepare_training(str(smollm2), plan, settings, output) as training:
+        applied = training.load()
+        before = digests(applied)
+        run = training.train(applied)
+    proved(run, applied, before)
+
+    with torch.no_grad(), evaluating(applied.model):
+        ours = applied.model(torch.tensor(IDS)).logits
+    onto = "base" if plan.base == "as-is" else "dequantized"
+    merge(output, tmp_path / "merged", onto=onto, dtype="float32")
+    merged = read_elsewhere(tmp_path / "merged", tmp_path / "merged.safetensors", READER)
+    exact = plan.lora is None and plan.base == "as-is"
+    bound = 0.0 if exact else 1e-4 * ours.abs().max().item()
+    assert (merged - ours).abs().max().item() <= bound
+
+    if not plan.train and plan.base == "as-is":
+        place = tmp_path / "adapter.safetensors"
+        loaded = read_elsewhere(smollm2, place, ADAPTER_READER, str(output / "result"))
+        assert (loaded - ours).abs().max().item() <= bound
+    steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [s["step"] for s in steps if s["loss"] is not None] == list(range(1, STEPS + 1))
