@@ -11,6 +11,7 @@ from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.bases import Base
 from spectrum_ft.tuning.manifests import write_manifest
 from spectrum_ft.tuning.run_checkpoints import write_trained
+from spectrum_ft.tuning.tensor_files import write_tensors
 
 
 def write_result(folder: Path, applied: Applied, *, base: Base, run_id: str, step: int) -> None:
@@ -30,10 +31,14 @@ def write_result(folder: Path, applied: Applied, *, base: Base, run_id: str, ste
 
 
 def _write_adapter(folder: Path, model: Any, base: Base) -> None:
+    from peft import get_peft_model_state_dict
+
     (config,) = model.peft_config.values()
     config.base_model_name_or_path = base.source
-    model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card
+    config.inference_mode = True
+    config.save_pretrained(folder)
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    write_tensors(folder / "adapter_model.safetensors", tensors)
 
 
 def moved_share(applied: Applied, base: Base) -> float:

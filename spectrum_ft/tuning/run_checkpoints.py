@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from spectrum_ft.errors import CheckpointError
@@ -17,6 +17,7 @@ from spectrum_ft.tuning.progress import Progress
 from spectrum_ft.tuning.randomness import random_state, set_random_state
 from spectrum_ft.tuning.state_files import read_state, write_state
 from spectrum_ft.tuning.step_folders import prune_steps, step_folder, writing_step
+from spectrum_ft.tuning.tensor_files import write_tensors
 
 TRAINED = "trained.safetensors"
 ADAPTERS = "adapters.safetensors"
@@ -57,7 +58,7 @@ class RunCheckpoints:
         """Fill `folder`: trained tensors, adapters, optimizer, schedule, randomness, progress."""
         write_trained(folder, applied)
         if applied.adapters:
-            save_file(_on_cpu(applied.adapters), folder / ADAPTERS)
+            write_tensors(folder / ADAPTERS, applied.adapters)
         write_state(folder, OPTIMIZER, optimizer)
         write_state(folder, SCHEDULER, scheduler)
         write_state(folder, RANDOMNESS, random_state())
@@ -101,11 +102,7 @@ class RunCheckpoints:
 def write_trained(folder: Path, applied: Applied) -> None:
     """Write what trains in full into `folder`, under the checkpoint's names; nothing if none."""
     if applied.units:
-        save_file(_on_cpu(applied.trained_tensors()), folder / TRAINED, metadata={"format": "pt"})
-
-
-def _on_cpu(tensors: Any) -> dict[str, Tensor]:
-    return {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+        write_tensors(folder / TRAINED, applied.trained_tensors())
 
 
 def _read(path: Path) -> dict[str, Tensor]:

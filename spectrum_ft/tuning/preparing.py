@@ -1,0 +1,98 @@
+"""All of a training run that can be checked before the model is loaded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from spectrum_ft.records import DataSummary, Plan
+from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.tuning.bases import Base, fit_plan, open_base
+from spectrum_ft.tuning.contracts import (
+    check_names,
+    make_contract,
+    planned_steps,
+    refuse_if_too_large,
+)
+from spectrum_ft.tuning.data_files import read_rows
+from spectrum_ft.tuning.devices import decide, device_name, torch_device
+from spectrum_ft.tuning.encoding import Encoded, encode
+from spectrum_ft.tuning.loading import planned_quantized
+from spectrum_ft.tuning.optimizing import check_optimizer
+from spectrum_ft.tuning.packing import pack
+from spectrum_ft.tuning.process_memory import available_bytes
+from spectrum_ft.tuning.tokenizers import read_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run whose model, plan, data and settings have been found to fit together."""
+
+    base: Base
+    """The model, as a folder."""
+    plan: Plan
+    """What trains, in the names of that folder."""
+    settings: TrainSettings
+    """How, with device and dtype decided."""
+    contract: Contract
+    """What the run will do."""
+    data: DataSummary
+    """The training data."""
+    eval_data: DataSummary | None
+    """The held-out data."""
+    quantized: tuple[str, ...]
+    """The matrices that will be packed, by checkpoint name."""
+    tokenizer: Any
+    """The model's tokenizer."""
+    dataset: Any
+    """The training data as tokens: columns `input_ids` and `labels`."""
+    eval_dataset: Any
+    """The held-out data likewise, or None."""
+
+
+def prepare(
+    source: str, plan: Plan, settings: TrainSettings, *, ignore_forecast: bool = False
+) -> Prepared:
+    """A run of `source` under `plan`, checked; nothing is loaded and nothing is written.
+
+    Raises the `SpectrumError` of whatever is wrong: the plan or the data do not fit the model, a
+    setting cannot be honoured here, and unless `ignore_forecast`, memory would not suffice.
+    """
+    settings = decide(settings)
+    check_optimizer(settings.optimizer, settings.device)
+    base = open_base(source)
+    plan = fit_plan(plan, base)
+    check_names(base, plan)
+    tokenizer = read_tokenizer(base.folder)
+    held_out = _encoded(settings.eval_data, tokenizer, settings) if settings.eval_data else None
+    data = _encoded(settings.data, tokenizer, settings)
+    dataset = pack(data.dataset, settings.max_length) if settings.packing else data.dataset
+    quantized = planned_quantized(base, plan)
+    device = torch_device(settings)
+    contract = make_contract(
+        base,
+        plan,
+        settings,
+        quantized=quantized,
+        steps=planned_steps(len(dataset), settings),
+        device=device_name(device),
+        forecast=None,
+        available_bytes=available_bytes(device),
+    )
+    if not ignore_forecast:
+        refuse_if_too_large(contract)
+    return Prepared(
+        base=base,
+        plan=plan,
+        settings=settings,
+        contract=contract,
+        data=data.summary,
+        eval_data=held_out.summary if held_out else None,
+        quantized=quantized,
+        tokenizer=tokenizer,
+        dataset=dataset,
+        eval_dataset=held_out.dataset if held_out else None,
+    )
+
+
+def _encoded(source: str, tokenizer: Any, settings: TrainSettings) -> Encoded:
+    rows = read_rows(source, settings.columns)
+    return encode(rows, tokenizer, max_length=settings.max_length, train_on=settings.train_on)
