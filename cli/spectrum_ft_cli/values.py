@@ -8,6 +8,7 @@ import click
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT])(i?)B", re.IGNORECASE)
+_BYTES = re.compile(r"[0-9]{7,40}")
 _COUNT = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKMB]?)")
 _THOUSANDS = {"": 0, "k": 1, "m": 2, "b": 3, "g": 3, "t": 4}
 _MOST = 10**18
@@ -36,13 +37,18 @@ class Share(click.ParamType[float]):
 
 
 class Size(click.ParamType[int]):
-    """An amount of memory: `24GiB` in powers of 1024, `24GB` in powers of 1000; in bytes."""
+    """An amount of memory: `24GiB` in powers of 1024, `24GB` in powers of 1000, or bytes.
+
+    A bare number is bytes from a million up; below that it is more likely a unit forgotten.
+    """
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number of bytes; a usage error for anything that is no size, or none above 0."""
         text = str(value).strip()
+        if _BYTES.fullmatch(text):
+            return _whole(self, text, 1, text, param, ctx)
         found = _SIZE.fullmatch(text)
         if not found:
             self.fail(f"{text[:60]!a} is not a size; write 24GiB or 800MB", param, ctx)

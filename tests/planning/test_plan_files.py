@@ -1,6 +1,7 @@
 """Plans go out as YAML and come back the same; what an editor breaks is named."""
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -8,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scans import one_kind, scan_of
-from spectrum_ft.errors import RecordError
-from spectrum_ft.planning.exports import EXPORTS
-from spectrum_ft.planning.making import make_plan
+from spectrum_ft.errors import PlanError, RecordError
+from spectrum_ft.planning.exports import EXPORTS, export_plan
+from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import parse_plan, plan_to_yaml
 from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
 
@@ -56,6 +57,57 @@ def test_any_tensor_name_survives_the_file(names: list[str]) -> None:
 )
 def test_names_that_yaml_would_misread_are_quoted(name: str) -> None:
     assert parse_plan(plan_to_yaml(plan_for(name)).encode(), "p").train == (name,)
+
+
+def test_a_plan_may_hold_adapters_alone_but_not_nothing() -> None:
+    report = scan_of(one_kind([1.0, 2.0, 3.0, 4.0]))
+    plan = make_plan(report, PlanRequest(preset="qlora")).plan
+    assert plan.train == ()
+    text = plan_to_yaml(plan)
+    assert parse_plan(text.encode(), "plan.yaml") == plan
+    table = yaml.safe_load(text)
+    table["lora"] = None
+    with pytest.raises(RecordError, match="trains nothing"):
+        parse_plan(yaml.safe_dump(table).encode(), "plan.yaml")
+    table["lora"] = {"matrices": [], "r": 16, "alpha": 32.0, "dropout": 0.0}
+    with pytest.raises(RecordError, match="trains nothing"):
+        parse_plan(yaml.safe_dump(table).encode(), "plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"r": 0}, "rank of 0"),
+        ({"alpha": -1.0}, "alpha of -1"),
+        ({"alpha": float("nan")}, "not finite"),
+        ({"dropout": 1.0}, "dropout of 1"),
+        ({"matrices": list(PLAN.train)}, "trains in full and carries an adapter"),
+    ],
+)
+def test_adapters_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    table = yaml.safe_load(plan_to_yaml(PLAN))
+    lora = {"matrices": ["a.weight", "a.weight"], "r": 16, "alpha": 32.0, "dropout": 0.05}
+    table["lora"] = lora
+    again = parse_plan(yaml.safe_dump(table).encode(), "plan.yaml")
+    assert again.lora is not None
+    assert again.lora.matrices == ("a.weight",)
+    table["lora"] = {**lora, **settings}
+    with pytest.raises(RecordError, match=message):
+        parse_plan(yaml.safe_dump(table).encode(), "plan.yaml")
+
+
+def test_a_plan_of_an_older_version_is_read() -> None:
+    table = yaml.safe_load(plan_to_yaml(PLAN))
+    for key in ("lora", "params", "vram_bytes"):
+        del table["policy"][key]
+    assert parse_plan(yaml.safe_dump(table).encode(), "plan.yaml") == PLAN
+
+
+def test_a_format_that_knows_no_adapters_refuses_them() -> None:
+    plan = make_plan(scan_of(one_kind([1.0, 2.0, 3.0, 4.0])), PlanRequest(preset="hybrid")).plan
+    for name in EXPORTS:
+        with pytest.raises(PlanError, match="knows no adapters"):
+            export_plan(plan, name)
 
 
 def test_a_name_listed_twice_counts_once() -> None:

@@ -27,6 +27,14 @@ def test_scores_have_three_digits(value: float | None, text: str) -> None:
     assert numbers.score(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 MiB"), (612 * 2**20, "612 MiB"), (int(2.427 * 2**30), "2.43 GiB"), (2**37, "128 GiB")],
+)
+def test_sizes_are_in_powers_of_1024(value: int, text: str) -> None:
+    assert numbers.size(value) == text
+
+
 def test_durations_words_and_shares() -> None:
     assert numbers.seconds(3.44) == "3.4 s"
     assert numbers.seconds(725.2) == "12 min 5 s"

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from scans import matrix, one_kind, scan_of
+from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.records import ModelInfo, ScanReport
 from spectrum_ft_reports.terminal import print_scan
@@ -42,6 +43,21 @@ def deep_scan() -> ScanReport:
     return scan_of(one_kind([((7 * layer) % 80) / 80 for layer in range(80)], "mlp.down_proj"))
 
 
+def mixture_scan() -> ScanReport:
+    """Four layers with an attention matrix and two experts of Mixtral's kind each."""
+    matrices = []
+    for layer in range(4):
+        stem = f"model.layers.{layer}"
+        matrices += one_kind([float(layer)])
+        matrices[-1] = replace(matrices[-1], name=f"{stem}.self_attn.q_proj.weight")
+        matrices += [
+            matrix(f"{stem}.mlp.experts.{expert}.{part}.weight", layer + 0.5 * expert)
+            for expert in range(2)
+            for part in ("w1", "w2", "w3")
+        ]
+    return scan_of(matrices, others=["model.embed_tokens.weight"])
+
+
 def rendered(
     report: ScanReport,
     width: int,
@@ -49,11 +65,14 @@ def rendered(
     encoding: str = "utf-8",
     matrices: bool = False,
     request: PlanRequest | None = None,
+    shape: TrainingShape | None = None,
 ) -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
     console = Console(file=file, width=width, highlight=False, no_color=True)
-    view = scan_view(report, make_plan(report, request), with_matrices=matrices)
+    planned = make_plan(report, request)
+    memory = (forecast(planned.plan, report.shapes, shape), shape) if shape else None
+    view = scan_view(report, planned, memory=memory, with_matrices=matrices)
     print_scan(console, view)
     file.flush()
     lines = raw.getvalue().decode(encoding).splitlines()
@@ -71,6 +90,20 @@ CASES = {
     "plan-80-reference": lambda: rendered(
         small_scan(), 80, request=PlanRequest(preset="reference", share=0.5)
     ),
+    "plan-80-hybrid": lambda: rendered(
+        small_scan(),
+        80,
+        request=PlanRequest(preset="hybrid"),
+        shape=TrainingShape(),
+        matrices=True,
+    ),
+    "plan-80-qlora": lambda: rendered(
+        mixture_scan(),
+        80,
+        request=PlanRequest(preset="qlora-paper"),
+        shape=TrainingShape(batch_size=1, device="cpu"),
+    ),
+    "plan-80-experts": lambda: rendered(mixture_scan(), 80),
     "plan-80-nf4": lambda: rendered(
         small_scan(),
         80,

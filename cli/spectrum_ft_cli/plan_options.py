@@ -1,0 +1,98 @@
+"""Options about adapters and about how a plan is going to be trained, several at a time."""
+
+from typing import get_args
+
+import click
+
+from spectrum_ft.forecasting.keeping import OPTIMIZERS, Precision
+from spectrum_ft.memory import TrainingShape
+from spectrum_ft.records import LoraOn
+from spectrum_ft_cli.commands import Decorator, Function, option
+
+_SHAPE = TrainingShape()
+
+_ADAPTERS = (
+    option(
+        "--lora",
+        group="Adapters",
+        type=click.Choice(list(get_args(LoraOn))),
+        help="What gets adapters: nothing, every linear matrix of the blocks that does not train, "
+        "or those that were picked, instead of training. Experts get none. "
+        "[default: the preset's]",
+    ),
+    option("--lora-r", group="Adapters", type=int, help="Their rank. [default: the preset's]"),
+    option(
+        "--lora-alpha", group="Adapters", type=float, help="Their alpha. [default: the preset's]"
+    ),
+    option(
+        "--lora-dropout",
+        group="Adapters",
+        type=float,
+        help="Dropout on their input. [default: the preset's]",
+    ),
+)
+
+_SHAPES = (
+    option(
+        "--batch-size",
+        group="Memory forecast",
+        type=click.IntRange(min=1, max=1_000_000),
+        default=_SHAPE.batch_size,
+        show_default=True,
+        help="Rows a forward pass takes.",
+    ),
+    option(
+        "--max-length",
+        group="Memory forecast",
+        type=click.IntRange(min=2, max=100_000_000),
+        default=_SHAPE.max_length,
+        show_default=True,
+        help="Tokens in the longest row.",
+    ),
+    option(
+        "--precision",
+        group="Memory forecast",
+        type=click.Choice(list(get_args(Precision))),
+        default=_SHAPE.precision,
+        show_default=True,
+        help="How trained weights are kept.",
+    ),
+    option(
+        "--optim",
+        group="Memory forecast",
+        type=click.Choice(list(OPTIMIZERS)),
+        default=_SHAPE.optimizer,
+        show_default=True,
+        help="The optimizer, by transformers' name.",
+    ),
+    option(
+        "--grad-checkpointing",
+        group="Memory forecast",
+        is_flag=True,
+        help="Activations are computed again instead of kept.",
+    ),
+    option(
+        "--device",
+        group="Memory forecast",
+        type=click.Choice(["cuda", "cpu"]),
+        default=_SHAPE.device,
+        show_default=True,
+        help="What is going to train.",
+    ),
+)
+
+
+def _apply(function: Function, options: tuple[Decorator, ...]) -> Function:
+    for decorate in reversed(options):  # as if they stood above the function in this order
+        function = decorate(function)
+    return function
+
+
+def adapter_options(function: Function) -> Function:
+    """The options `--lora`, `--lora-r`, `--lora-alpha` and `--lora-dropout` for a command."""
+    return _apply(function, _ADAPTERS)
+
+
+def shape_options(function: Function) -> Function:
+    """The options that a memory forecast depends on, with training's own defaults."""
+    return _apply(function, _SHAPES)
