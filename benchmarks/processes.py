@@ -21,7 +21,10 @@ from typing import Any
 
 import click
 
-PACKAGES = ("spectrum-ft", "numpy", "scipy", "safetensors", "torch", "transformers")
+PACKAGES = (
+    *("spectrum-ft", "numpy", "scipy", "safetensors", "torch", "transformers"),
+    *("trl", "peft", "bitsandbytes"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,9 @@ from spectrum_ft_cli.talk import Talk
 COMMANDS = {
     "scan": "Score every matrix of a model.",
     "plan": "Choose what to train from a scan.",
-    "report": "Show a scan again.",
+    "train": "Train what a plan says.",
+    "merge": "Write the model that a run made.",
+    "report": "Show a scan or a run again.",
     "demo": "Scan a small real model and plan what to train.",
     "cache": "Look after the store of spectra.",
 }

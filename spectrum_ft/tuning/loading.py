@@ -71,11 +71,20 @@ def load_for_training(
             f"shape: {few_names(lacking)}",
             "download the checkpoint again",
         )
+    if plan.base != "as-is":
+        _let_go_of_files(model)
     packed = [name for name, p in model.named_parameters() if not p.is_floating_point()]
     table = stored_names(RuntimeNames(model), (e.name for e in base.checkpoint.entries))
     quantized = sorted((n for name in packed for n in table[name]), key=natural_key)
     _prove_packed(model, plan, kept_out)
     return Loaded(model=model, quantized=tuple(quantized))
+
+
+def _let_go_of_files(model: Any) -> None:
+    """Copy what was not packed, which would otherwise keep the whole mapped file in memory."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
 
 
 def planned_quantized(base: Base, plan: Plan) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from spectrum_ft.records import DataSummary, Plan
+from spectrum_ft.memory import TrainingShape, forecast
+from spectrum_ft.records import DataSummary, Forecast, Plan
 from spectrum_ft.train_records import Contract, TrainSettings
 from spectrum_ft.tuning.bases import Base, fit_plan, open_base
 from spectrum_ft.tuning.contracts import (
@@ -15,6 +16,7 @@ from spectrum_ft.tuning.contracts import (
 from spectrum_ft.tuning.data_files import read_rows
 from spectrum_ft.tuning.devices import decide, device_name, torch_device
 from spectrum_ft.tuning.encoding import Encoded, encode
+from spectrum_ft.tuning.labelling import UNLABELLED
 from spectrum_ft.tuning.loading import planned_quantized
 from spectrum_ft.tuning.optimizing import check_optimizer
 from spectrum_ft.tuning.packing import pack
@@ -74,7 +76,7 @@ def prepare(
         quantized=quantized,
         steps=planned_steps(len(dataset), settings),
         device=device_name(device),
-        forecast=None,
+        forecast=_forecast(base, plan, settings, dataset),
         available_bytes=available_bytes(device),
     )
     if not ignore_forecast:
@@ -91,6 +93,26 @@ def prepare(
         dataset=dataset,
         eval_dataset=held_out.dataset if held_out else None,
     )
+
+
+def _forecast(base: Base, plan: Plan, settings: TrainSettings, dataset: Any) -> Forecast:
+    """The memory of the largest batch that there could be: the longest rows, all in one."""
+    lengths = [len(ids) for ids in dataset["input_ids"]]
+    learned = sorted(sum(label != UNLABELLED for label in row) for row in dataset["labels"])
+    shape = TrainingShape(
+        batch_size=settings.batch_size,
+        max_length=max(lengths),
+        precision=settings.precision,
+        optimizer=settings.optimizer,
+        gradient_checkpointing=settings.grad_checkpointing,
+        device="cuda" if settings.device == "cuda" else "cpu",
+        dtype=settings.dtype,
+        labelled_tokens=sum(learned[-settings.batch_size :]),
+        grad_accum=settings.grad_accum,
+        padded=len(set(lengths)) > 1 and settings.batch_size > 1,
+    )
+    shapes = {entry.name: entry.shape for entry in base.checkpoint.entries}
+    return forecast(plan, shapes, shape)
 
 
 def _encoded(source: str, tokenizer: Any, settings: TrainSettings) -> Encoded:

@@ -23,7 +23,11 @@ from spectrum_ft.tuning.contracts import model_digest
 from spectrum_ft.tuning.devices import DTYPES, torch_device
 from spectrum_ft.tuning.loading import load_for_training, read_masters
 from spectrum_ft.tuning.preparing import Prepared, prepare
-from spectrum_ft.tuning.process_memory import reset_peak, resident_bytes
+from spectrum_ft.tuning.process_memory import (
+    give_freed_memory_back,
+    reset_peak,
+    resident_bytes,
+)
 from spectrum_ft.tuning.progress import Meter, Progress
 from spectrum_ft.tuning.results import folder_bytes, moved_share, write_result
 from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
@@ -82,6 +86,8 @@ class Training:
         """The model in memory, with the plan applied to it and proved."""
         settings, plan, base = self.prepared.settings, self.prepared.plan, self.prepared.base
         device, dtype = torch_device(settings), DTYPES[settings.dtype]
+        if device.type == "cpu":
+            give_freed_memory_back()
         gc.collect()
         reset_peak(device)
         loaded = load_for_training(base, plan, dtype=dtype, device=device)

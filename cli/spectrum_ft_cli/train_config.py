@@ -1,0 +1,55 @@
+"""Options that exclude each other, wherever they were given, and what a run keeps of them all."""
+
+import click
+import yaml
+from click.core import ParameterSource
+
+from spectrum_ft_cli.commands import _effective
+
+_OF_THE_CALL = {"output", "force", "json", "dry-run", "resume-from", "ignore-forecast"}
+"""Options of one call: what they said is not part of the run's configuration."""
+
+_RANKS = {ParameterSource.COMMANDLINE: 2, ParameterSource.DEFAULT_MAP: 1}
+
+
+def settle(ctx: click.Context) -> None:
+    """Take out of the parameters of `ctx` what is overruled by what excludes it.
+
+    The command line overrules the configuration file; a usage error where both were given in the
+    same place, and where nothing says what trains.
+    """
+    _exclude(ctx, ("epochs",), ("max_steps",), "--epochs and --max-steps both set the length")
+    _exclude(ctx, ("plan",), ("preset", "share"), "--plan and --preset both say what trains")
+    if all(ctx.params[name] is None for name in ("plan", "preset", "share")):
+        raise click.UsageError("Say what trains: --plan FILE, or --preset NAME with --top 25%.")
+
+
+def given(ctx: click.Context, *names: str) -> int:
+    """How strongly one of these parameters was asked for: 2 by the command line, 1 by a file."""
+    asked = [name for name in names if ctx.params[name] is not None]
+    return max((_rank(ctx.get_parameter_source(name)) for name in asked), default=0)
+
+
+def kept_config(ctx: click.Context) -> str:
+    """The options in force as `--config` reads them, for a run to keep: another run can be made
+    of them, but they neither replace nor resume this one."""
+    table = yaml.safe_load(_effective(ctx))
+    kept = {
+        name: value
+        for name, value in table.items()
+        if value is not None and name not in _OF_THE_CALL
+    }
+    return yaml.safe_dump(kept, sort_keys=True)
+
+
+def _rank(source: ParameterSource | None) -> int:
+    return _RANKS.get(source, 0) if source is not None else 0
+
+
+def _exclude(ctx: click.Context, one: tuple[str, ...], other: tuple[str, ...], what: str) -> None:
+    asked, also_asked = given(ctx, *one), given(ctx, *other)
+    if asked and asked == also_asked:
+        raise click.UsageError(f"{what}; give one of them.")
+    overruled = one if asked < also_asked else other if asked else ()
+    for name in overruled:
+        ctx.params[name] = None
