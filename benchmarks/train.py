@@ -78,6 +78,7 @@ def show(record: dict[str, Any]) -> None:
 @click.option("--max-length", type=click.IntRange(min=8), default=128, show_default=True)
 @click.option("--lr", type=float, default=1e-4, show_default=True, help="Of what trains in full.")
 @click.option("-n", "--runs", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--tight", is_flag=True, help="Measure memory rather than time, see the README.")
 @click.option("--no-peers", is_flag=True, help="Ours only.")
 @click.option("--record", "target", type=NEW_FILE, help="Write the figures to this new JSON file.")
 def main(
@@ -88,6 +89,7 @@ def main(
     max_length: int,
     lr: float,
     runs: int,
+    tight: bool,
     no_peers: bool,
     target: Path | None,
 ) -> None:
@@ -108,6 +110,7 @@ def main(
             steps=steps,
             batch_size=batch_size,
             max_length=max_length,
+            tight=tight,
         )
         for turn in range(runs):
             for peer, four_bit in ({} if no_peers else PEERS).items():
@@ -131,6 +134,7 @@ def main(
         "max_length": max_length,
         "lr": lr,
         "lora_lr": 2e-4,
+        "tight": tight,
         "sides": {name: middle(runs) for name, runs in found.items()},
     }
     show(record)

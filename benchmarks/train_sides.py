@@ -10,6 +10,8 @@ from typing import Any
 
 from processes import run_child, run_python
 
+TIGHT = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=262144"}
+
 SPECTRUM = "import sys; from spectrum_ft_cli.main import main; sys.argv[0] = 'spectrum'; main()"
 
 # What a user of TRL and PEFT writes, from their documentation; the labels are the completions.
@@ -91,6 +93,8 @@ class Task:
     """Rows a step takes."""
     max_length: int
     """The longest row in tokens."""
+    tight: bool
+    """Whether freed memory goes back to the system, which costs time and makes peaks exact."""
 
 
 def write_data(path: Path, rows: list[dict[str, str]]) -> None:
@@ -113,6 +117,7 @@ def train_ours(task: Task, arm: str, lr: float) -> Trained:
         *("--max-steps", str(task.steps), "--batch-size", str(task.batch_size)),
         *("--lr", str(lr), "--lora-lr", "2e-4", "--max-length", str(task.max_length)),
         *("--device", "cpu", "-o", str(run)),
+        **(TIGHT if task.tight else {}),
     )
     record: dict[str, Any] = json.loads((run / "run.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -127,9 +132,9 @@ def train_ours(task: Task, arm: str, lr: float) -> Trained:
     )
 
 
-def run_python_quietly(*arguments: str) -> float:
+def run_python_quietly(*arguments: str, **variables: str) -> float:
     """Run our program; its peak memory in 10^6 bytes."""
-    cost, _ = run_child([sys.executable, "-c", SPECTRUM, *arguments, "-q"])
+    cost, _ = run_child([sys.executable, "-c", SPECTRUM, *arguments, "-q"], **variables)
     return cost.peak_mb
 
 

@@ -3,7 +3,7 @@
 The fullest moment of a step counts, see `forecasting.moments`. On a GPU it is what torch's
 allocator hands out: leave room for the driver and for fragments. On a CPU it is what the process
 takes beyond the imported libraries, where freed blocks go back to the system, as glibc's above a
-fixed `M_MMAP_THRESHOLD` do; left to itself, glibc was seen to keep up to a third more.
+fixed `M_MMAP_THRESHOLD` do; left to itself, glibc was seen to keep up to a half more.
 """
 
 import math

@@ -1,5 +1,6 @@
 """What crosses the border of a training run: its settings, its contract, its steps, its record."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -89,6 +90,8 @@ class TrainSettings:
             if not 0.0 < getattr(self, name) < float("inf"):
                 option = "--" + name.replace("_", "-")
                 raise SettingsError(f"{option} {getattr(self, name)}: not above 0", "give a rate")
+        if not math.isfinite(self.weight_decay):
+            raise SettingsError(f"--weight-decay {self.weight_decay}: not a number", "give 0")
         if not 0.0 <= self.warmup < 1.0:
             raise SettingsError(f"--warmup {self.warmup}: not in [0, 1)", "give a share of the run")
         if self.eval_data is None and (self.patience or self.keep_best or self.eval_every):
@@ -189,7 +192,7 @@ class RunStart:
     source: str
     """The model as it was named."""
     model_digest: str
-    """What identifies the base's weights: their names, shapes, sizes and file times."""
+    """What tells the base's weights from others, see `tuning.contracts.model_digest`."""
     plan: Plan
     """What trains."""
     settings: TrainSettings

@@ -115,8 +115,9 @@ def tiny_config(kind: str, **changed: Any) -> Any:
     `cohere` and `granite` scale them.
     """
     if kind == "gpt2":
-        shape = {"n_positions": 128, "n_embd": 64, "n_layer": 2, "n_head": 4}
-        return GPT2Config(**{**_MARKS, "vocab_size": 300, **shape, **changed})
+        shape = {"vocab_size": 300, "n_positions": 128, "n_embd": 64, "n_layer": 2, "n_head": 4}
+        dropout = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
+        return GPT2Config(**{**_MARKS, **shape, **dropout, **changed})
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
         "llama": (LlamaConfig, {"tie_word_embeddings": False}),

@@ -104,6 +104,7 @@ def fetch_companions(snapshot: HubSnapshot) -> None:
 
     if snapshot.from_cache:
         return
+    breaks: tuple[type[Exception], ...] = (*no_answer(), OSError, RuntimeError)
     with _quiet_hub():
         try:
             snapshot_download(
@@ -111,7 +112,7 @@ def fetch_companions(snapshot: HubSnapshot) -> None:
             )
         except HfHubHTTPError as error:
             raise refused(snapshot.repo_id, snapshot.revision, error) from error
-        except (*no_answer(), OSError, RuntimeError) as error:
+        except breaks as error:
             raise broken_off(snapshot.repo_id, error) from error
 
 

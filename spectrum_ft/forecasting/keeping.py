@@ -44,6 +44,15 @@ OPTIMIZERS: Mapping[str, OptimizerKind] = {
     "paged_lion_32bit": OptimizerKind(moments=1),
     "paged_lion_8bit": OptimizerKind(moments=1, eight_bit=True),
     "adafactor": OptimizerKind(moments=0, factored=True, work_copies=3),
+    "ademamix": OptimizerKind(moments=3),
+    "ademamix_8bit": OptimizerKind(moments=3, eight_bit=True),
+    "paged_ademamix_32bit": OptimizerKind(moments=3),
+    "paged_ademamix_8bit": OptimizerKind(moments=3, eight_bit=True),
+    "rmsprop_bnb": OptimizerKind(moments=1),
+    "rmsprop_bnb_32bit": OptimizerKind(moments=1),
+    "rmsprop_bnb_8bit": OptimizerKind(moments=1, eight_bit=True),
+    "adagrad": OptimizerKind(moments=1, works_on_all=True, work_copies=2),
+    "rmsprop": OptimizerKind(moments=1, works_on_all=True, work_copies=2),
     "sgd": OptimizerKind(moments=0),
 }
 """The optimizers whose memory is known, by transformers' names."""

@@ -3,12 +3,14 @@
 Nothing is loaded or quantized here, so it works inside anyone's own loop or Trainer.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.errors import PlanError, few_names
@@ -16,6 +18,8 @@ from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records import LoraSettings, Plan
 from spectrum_ft.train_records import Precision
 from spectrum_ft.tuning.runtime_names import RuntimeNames, Unit, module_of
+
+_ADAPTABLE = (nn.Linear, Conv1D)  # bitsandbytes' packed layers are kinds of the first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ def apply_plan(
     trained = _distinct({name: names.parameters[name] for u in units for name in u.runtime})
     _refuse_quantized(trained)
     modules = _adapted_modules(names, plan.lora) if plan.lora else {}
+    _refuse_both(trained, modules)
     model.requires_grad_(False)
     wrapped = _with_adapters(model, plan.lora, modules, seed) if plan.lora else model
     for parameter in trained.values():
@@ -105,7 +110,7 @@ def apply_plan(
         trained=trained,
         adapters=adapters,
         adapted=modules,
-        lowest_layer=_lowest_layer(names, plan),
+        lowest_layer=_lowest_layer(model, trained, plan),
     )
     prove_plan(applied)
     return applied
@@ -165,6 +170,15 @@ def _refuse_quantized(trained: dict[str, nn.Parameter]) -> None:
         )
 
 
+def _refuse_both(trained: dict[str, nn.Parameter], modules: dict[str, str]) -> None:
+    both = [name for name, module in modules.items() if f"{module}.weight" in trained]
+    if both:
+        raise PlanError(
+            f"{few_names(both)}: planned to train in full and to carry an adapter",
+            "take it out of `train` or out of `lora.matrices`",
+        )
+
+
 def _adapted_modules(names: RuntimeNames, lora: LoraSettings) -> dict[str, str]:
     """The module of each matrix that gets an adapter, by checkpoint name."""
     units = names.units(lora.matrices)
@@ -172,11 +186,16 @@ def _adapted_modules(names: RuntimeNames, lora: LoraSettings) -> dict[str, str]:
     bare = [
         unit.stored[0]
         for unit in units
-        if not unit.fused and not unit.runtime[0].endswith(".weight")
+        if not unit.fused
+        and not (
+            unit.runtime[0].endswith(".weight")
+            and isinstance(names.module(unit.runtime[0]), _ADAPTABLE)
+        )
     ]
     if fused or bare:
         raise PlanError(
-            f"{few_names([*fused, *bare])}: loads as part of a larger parameter, no adapter fits",
+            f"{few_names([*fused, *bare])}: no linear matrix of its own in the model, so no "
+            "adapter fits",
             "leave it out of lora.matrices, or train it in full",
         )
     return {unit.stored[0]: module_of(unit.runtime[0]) for unit in units}
@@ -187,7 +206,8 @@ def _with_adapters(model: Any, lora: LoraSettings, modules: dict[str, str], seed
 
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        target_modules=sorted(set(modules.values())),
+        # One expression: PEFT matches it against whole names, but the end of names against lists.
+        target_modules="|".join(re.escape(name) for name in sorted(set(modules.values()))),
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -203,6 +223,9 @@ def _carrier(adapter: str) -> str:
     return adapter.removeprefix("base_model.model.").split(".lora_")[0]
 
 
-def _lowest_layer(names: RuntimeNames, plan: Plan) -> int | None:
+def _lowest_layer(model: Any, trained: dict[str, nn.Parameter], plan: Plan) -> int | None:
+    embedding = model.get_input_embeddings().weight
+    if any(parameter is embedding for parameter in trained.values()):
+        return None  # also where a tied head was named
     reached: Sequence[str] = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
     return lowest_trained_layer(place_tensors(reached), reached)

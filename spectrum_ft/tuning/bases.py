@@ -99,8 +99,9 @@ def fit_plan(plan: Plan, base: Base) -> Plan:
     own = fingerprint(base.checkpoint.entries)
     if made_for is not None and made_for not in (own, base.source_fingerprint):
         raise PlanError(
-            f"the plan was made for {ascii(plan.model.source)[1:-1]} (fingerprint {made_for[:12]}), "
-            f"this is {ascii(base.source)[1:-1]} ({base.source_fingerprint[:12]})",
+            f"the plan was made for {ascii(plan.model.source)[1:-1]} (fingerprint "
+            f"{made_for[:12]}), this is {ascii(base.source)[1:-1]} "
+            f"({base.source_fingerprint[:12]})",
             "scan and plan this model, or train the one that the plan was made for",
         )
     if not base.renamed or made_for == own:
@@ -118,12 +119,19 @@ def _renamed(lora: LoraSettings, names: Mapping[str, str]) -> LoraSettings:
 
 def read_config(folder: Path) -> Any:
     """The transformers config in `folder`; `CheckpointError` if there is no reading it."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, KeyError, TypeError) as fault:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, KeyError, TypeError, StrictDataclassError) as fault:
         raise CheckpointError(
             f"{folder}: its config is of no use to transformers ({str(fault).splitlines()[0]})",
             "upgrade transformers, or give a model of an architecture that it knows",
         ) from fault
+    if getattr(config, "quantization_config", None) is not None:
+        raise CheckpointError(
+            f"{folder}: its weights are quantized already, which cannot be trained on",
+            "give the original weights; --base nf4 quantizes them as they are loaded",
+        )
+    return config

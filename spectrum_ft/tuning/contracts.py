@@ -13,7 +13,9 @@ from spectrum_ft.records import Forecast, Plan
 from spectrum_ft.train_records import Contract, TrainSettings
 from spectrum_ft.tuning.bases import Base
 
-_SAMPLE_BYTES = 4096
+# 64 KiB of each tensor, spread over it: reading all of a large model would take minutes.
+_PIECES = 15
+_PIECE_BYTES = 4096
 
 
 def make_contract(
@@ -85,9 +87,10 @@ def refuse_if_too_large(contract: Contract) -> None:
     forecast = contract.forecast
     if forecast is None or forecast.total_bytes <= contract.available_bytes:
         return
-    needed, there = forecast.total_bytes / 2**30, contract.available_bytes / 2**30
+    needed = math.ceil(forecast.total_bytes / 2**20)
+    there = contract.available_bytes // 2**20
     raise TrainError(
-        f"training would take {needed:.1f} GiB on {contract.device}, {there:.1f} GiB are free",
+        f"training would take {needed:,} MiB on {contract.device}, {there:,} MiB are free",
         "plan a smaller share or --base nf4, lower --batch-size or --max-length, add "
         "--grad-checkpointing, or pass --ignore-forecast",
     )
@@ -106,6 +109,8 @@ def model_digest(base: Base) -> str:
     digest = hashlib.sha256()
     for entry in base.checkpoint.entries:
         digest.update(json.dumps([entry.name, entry.dtype, list(entry.shape)]).encode())
-        count = min(entry.num_bytes, _SAMPLE_BYTES)
-        digest.update(read_range(entry.file, entry.offset, count, entry.identity).data)
+        last = max(0, entry.num_bytes - _PIECE_BYTES)
+        for start in sorted({last * piece // _PIECES for piece in range(_PIECES + 1)}):
+            count = min(entry.num_bytes, _PIECE_BYTES)
+            digest.update(read_range(entry.file, entry.offset + start, count, entry.identity).data)
     return digest.hexdigest()

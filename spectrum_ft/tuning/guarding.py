@@ -1,7 +1,8 @@
 """What stops a run before it spoils weights or wastes hours."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +32,35 @@ def check_step(step: int, loss: float, grad_norm: float) -> None:
         )
     if grad_norm == 0.0:
         raise TrainError(
-            f"no gradient reaches what trains at step {step}",
-            "check that the plan trains what the loss depends on",
+            f"the gradient is exactly 0 at step {step}, where the loss is {loss:.4g}",
+            "at the first step: does the loss depend on what the plan trains? Later the weights "
+            "have run away: lower --lr",
         )
+
+
+def check_held_out(step: int, loss: float) -> None:
+    """Raise `TrainError` unless the held-out loss after `step` is a number."""
+    if not math.isfinite(loss):
+        raise TrainError(
+            f"the held-out loss is not finite after step {step} ({loss})",
+            "lower --lr, or look for a damaged example; earlier checkpoints stay",
+        )
+
+
+@contextmanager
+def memory_explained() -> Iterator[None]:
+    """Raise `TrainError` for what torch raises inside when there is not enough memory."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as fault:
+        # torch's allocator for the CPU raises no type of its own.
+        told = isinstance(fault, torch.OutOfMemoryError | MemoryError)
+        if not told and "can't allocate memory" not in str(fault):
+            raise
+        raise TrainError(
+            f"out of memory: {str(fault).splitlines()[0] if str(fault) else 'no reason given'}",
+            "lower --batch-size or --max-length, add --grad-checkpointing, or plan with --base nf4",
+        ) from fault
 
 
 class MovementCheck:
@@ -59,4 +86,4 @@ class MovementCheck:
 
 def _sample(parameter: nn.Parameter) -> Tensor:
     flat = parameter.detach().reshape(-1)
-    return flat[:: max(1, len(flat) // _SAMPLE)].clone()
+    return flat[:: -(-len(flat) // _SAMPLE)].clone()

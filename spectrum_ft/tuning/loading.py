@@ -58,7 +58,7 @@ def load_for_training(
                 trust_remote_code=False,
                 **options,
             )
-    except (ValueError, OSError, KeyError, TypeError) as fault:
+    except (ValueError, OSError, KeyError, TypeError, RuntimeError) as fault:
         raise CheckpointError(
             f"{base.folder}: transformers cannot load it ({str(fault).splitlines()[0]})",
             "give a causal language model that transformers knows",

@@ -47,6 +47,16 @@ def check_optimizer(name: str, device: str) -> None:
         )
 
 
+def check_rounding(name: str, precision: str) -> None:
+    """Raise `TrainError` for an optimizer that cannot step 16-bit weights in float32."""
+    if precision == "stochastic" and name == "adagrad":
+        raise TrainError(
+            "adagrad keeps its state in the type of the weights, too coarse for --precision "
+            "stochastic",
+            "use --precision master, or another optimizer",
+        )
+
+
 def parameter_groups(applied: Applied, settings: TrainSettings) -> list[dict[str, Any]]:
     """One group for what trains in full and one for adapters, each with its own learning rate.
 

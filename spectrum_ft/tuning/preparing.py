@@ -18,7 +18,7 @@ from spectrum_ft.tuning.devices import decide, device_name, torch_device
 from spectrum_ft.tuning.encoding import Encoded, encode
 from spectrum_ft.tuning.labelling import UNLABELLED
 from spectrum_ft.tuning.loading import planned_quantized
-from spectrum_ft.tuning.optimizing import check_optimizer
+from spectrum_ft.tuning.optimizing import check_optimizer, check_rounding
 from spectrum_ft.tuning.packing import pack
 from spectrum_ft.tuning.process_memory import available_bytes
 from spectrum_ft.tuning.tokenizers import read_tokenizer
@@ -60,6 +60,7 @@ def prepare(
     """
     settings = decide(settings)
     check_optimizer(settings.optimizer, settings.device)
+    check_rounding(settings.optimizer, settings.precision)
     base = open_base(source)
     plan = fit_plan(plan, base)
     check_names(base, plan)

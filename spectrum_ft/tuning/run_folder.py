@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class RunFolder:
         """Drop what metrics.jsonl tells of steps after `step`; they will be done again."""
         path = self.path / METRICS
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         write_file(path, b"".join(kept).decode(), force=True)
 
     def finish(self, run: TrainRun) -> None:
@@ -87,6 +88,7 @@ def open_run(path: Path, start: RunStart, *, config: str, force: bool) -> Iterat
     block runs. Raises `OutputError` and `TrainError`.
     """
     make_folder(path)
+    _refuse_strangers(path)
     with _locked(path):
         if force:
             _clear(path)
@@ -97,9 +99,10 @@ def open_run(path: Path, start: RunStart, *, config: str, force: bool) -> Iterat
             now = replace(start, run_id=earlier.run_id, command=earlier.command)
             yield RunFolder(path=path, start=now, resuming=True)
             return
+        # First what says whose folder this is.
+        write_file(path / START, to_json(start), force=True)
         write_file(path / PLAN, plan_to_yaml(start.plan), force=True)
         write_file(path / "config.yaml", config, force=True)
-        write_file(path / START, to_json(start), force=True)
         yield RunFolder(path=path, start=start, resuming=False)
 
 
@@ -119,13 +122,29 @@ def _earlier(path: Path) -> RunStart | None:
     if (path / START).exists():
         file = str(path / START)
         return to_record(parse_record(read_bytes_of(file), file), RunStart, START_SCHEMA, file)
-    strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
+    return None
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Raise `OutputError` for a folder that holds anything but a run."""
+    found = {entry.name for entry in path.iterdir()} - {_LOCK}
+    is_run = START in found or RECORD in found
+    strange = sorted(found - _OURS if is_run else found)
     if strange:
         raise OutputError(
             f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]})",
             "give an empty or a new folder",
         )
-    return None
+
+
+def _step_of(line: bytes) -> float:
+    """The step that a line of metrics.jsonl tells of; infinite for one that is torn or damaged."""
+    try:
+        table = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return math.inf
+    step = table.get("step") if isinstance(table, dict) else None
+    return step if isinstance(step, int) else math.inf
 
 
 def _refuse_differences(path: Path, before: RunStart, now: RunStart) -> None:
@@ -151,23 +170,24 @@ def _difference(name: str, before: Any, now: Any) -> str:
 
 
 def _clear(path: Path) -> None:
-    """Delete the run in `path`, its record first, so that a half-deleted one is never taken."""
-    strange = sorted({entry.name for entry in path.iterdir()} - _OURS)
-    if strange:
-        raise OutputError(
-            f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]}), which --force spares",
-            "give an empty or a new folder",
-        )
-    for name in (RECORD, START, PLAN, METRICS, "config.yaml"):
-        (path / name).unlink(missing_ok=True)
+    """Delete the run in `path`; last of all what says that it is one."""
+    (path / RECORD).unlink(missing_ok=True)
     for name in (CHECKPOINTS, RESULT):
         shutil.rmtree(path / name, ignore_errors=True)
+    for name in (PLAN, METRICS, "config.yaml", START):
+        (path / name).unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the folder's lock; `OutputError` naming the process that has it."""
-    descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as fault:
+        raise OutputError(
+            f"{path / _LOCK}: cannot be opened ({fault.strerror})",
+            "check the folder's permissions, or give another one",
+        ) from None
     with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

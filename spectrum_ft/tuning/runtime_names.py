@@ -52,6 +52,11 @@ class RuntimeNames:
         self._renamings = [c for c in conversions if isinstance(c, WeightRenaming)]
         self._converters = [c for c in conversions if isinstance(c, WeightConverter)]
 
+    def module(self, parameter: str) -> nn.Module:
+        """The module that holds the model's parameter of this name."""
+        module: nn.Module = self._model.get_submodule(module_of(parameter))
+        return module
+
     def target(self, stored: str) -> str:
         """The parameter that the checkpoint's tensor `stored` goes to first, existing or not."""
         return self._rename(stored)[0]

@@ -15,9 +15,13 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerState
 from trl import SFTConfig, SFTTrainer
 
+from spectrum_ft.errors import TrainError
 from spectrum_ft.train_records import TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, prove_plan
-from spectrum_ft.tuning.guarding import MovementCheck, check_step
+from spectrum_ft.tuning.collating import Collator, keeps_rows_apart
+from spectrum_ft.tuning.contracts import planned_steps
+from spectrum_ft.tuning.devices import torch_device
+from spectrum_ft.tuning.guarding import MovementCheck, check_held_out, check_step
 from spectrum_ft.tuning.loading import as_unquantized
 from spectrum_ft.tuning.losses import held_out_loss, learned_positions, summed_loss
 from spectrum_ft.tuning.optimizing import parameter_groups
@@ -67,7 +71,10 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         with as_unquantized(applied.base):
             super().__init__(
                 model=applied.model,
-                args=_arguments(settings, checkpoints.folder),
+                args=_arguments(
+                    settings, checkpoints.folder, planned_steps(len(dataset), settings)
+                ),
+                data_collator=_collator(applied, settings, tokenizer),
                 train_dataset=dataset,
                 eval_dataset=eval_dataset,
                 processing_class=tokenizer,
@@ -134,6 +141,7 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         """The held-out loss, and what it means for the run: the best so far, or time to stop."""
         with self.compute_loss_context_manager():
             loss = held_out_loss(self._applied.model, self._head, self._held_out_batches())
+        check_held_out(self.state.global_step, loss)
         metrics = {f"{metric_key_prefix}_loss": loss}
         self._progress.note_evaluation(self.state.global_step, loss)
         self.log(dict(metrics))
@@ -203,7 +211,9 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
             "lr": next(groups)["lr"] if self._applied.trained else None,
             "lora_lr": next(groups)["lr"] if self._applied.adapters else None,
         }
-        if not self._moved and any(rate for rate in self._rates.values()):
+        # Rounding at random may leave everything where it was in any one step.
+        checks = self._rounding is None and not self._moved
+        if checks and any(rate for rate in self._rates.values()):
             parameters = [*self._applied.trained.values(), *self._applied.adapters.values()]
             self._movement = MovementCheck(parameters)
 
@@ -255,7 +265,29 @@ class _Conductor(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         self._trainer.report(logs or {})
 
 
-def _arguments(settings: TrainSettings, folder: Path) -> SFTConfig:
+def _collator(applied: Applied, settings: TrainSettings, tokenizer: Any) -> Collator:
+    apart = settings.device == "cpu" or settings.packing
+    device = torch_device(settings)
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
+        apart = apart and keeps_rows_apart(applied.model)
+    if settings.packing and not apart:
+        raise TrainError(
+            "examples packed into one row would see each other in this model",
+            "leave --packing out",
+        )
+    blocks = [p for p in applied.base.parameters() if p.dim() > 1]
+    weights = sum(getattr(p, "quant_state", p).shape.numel() for p in blocks)
+    config = applied.base.config.get_text_config()
+    return Collator(
+        pad_token_id=tokenizer.pad_token_id,
+        block_weights=weights // config.num_hidden_layers,
+        hidden=config.hidden_size,
+        # On a GPU a mask of one's own would keep attention from its fastest kernels.
+        flat=apart and settings.device == "cpu",
+    )
+
+
+def _arguments(settings: TrainSettings, folder: Path, steps: int) -> SFTConfig:
     on_cpu = settings.device == "cpu"
     evaluates = "no"
     if settings.eval_data is not None:
@@ -263,14 +295,14 @@ def _arguments(settings: TrainSettings, folder: Path) -> SFTConfig:
     return SFTConfig(
         output_dir=str(folder),
         use_cpu=on_cpu,
-        bf16=not on_cpu,
+        bf16=settings.dtype == "bfloat16",
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.grad_accum,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.lr if settings.lr else settings.lora_lr,
         lr_scheduler_type=settings.scheduler,
-        warmup_steps=settings.warmup,
+        warmup_steps=int(settings.warmup * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         optim=settings.optimizer,
@@ -280,7 +312,6 @@ def _arguments(settings: TrainSettings, folder: Path) -> SFTConfig:
         # The data comes tokenized, cut and packed.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
-        padding_free=settings.packing,
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,

@@ -21,6 +21,7 @@ from spectrum_ft.train_records import Contract, RunStart, TrainRun, TrainSetting
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.contracts import model_digest
 from spectrum_ft.tuning.devices import DTYPES, torch_device
+from spectrum_ft.tuning.guarding import memory_explained
 from spectrum_ft.tuning.loading import load_for_training, read_masters
 from spectrum_ft.tuning.preparing import Prepared, prepare
 from spectrum_ft.tuning.process_memory import (
@@ -31,7 +32,7 @@ from spectrum_ft.tuning.process_memory import (
 from spectrum_ft.tuning.progress import Meter, Progress
 from spectrum_ft.tuning.results import folder_bytes, moved_share, write_result
 from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
-from spectrum_ft.tuning.run_folder import RunFolder, open_run
+from spectrum_ft.tuning.run_folder import START, RunFolder, open_run
 from spectrum_ft.tuning.step_folders import newest_step, recover_steps, verify_step
 
 
@@ -86,11 +87,12 @@ class Training:
         """The model in memory, with the plan applied to it and proved."""
         settings, plan, base = self.prepared.settings, self.prepared.plan, self.prepared.base
         device, dtype = torch_device(settings), DTYPES[settings.dtype]
-        if device.type == "cpu":
+        if _is_tight(self.contract) and device.type == "cpu":
             give_freed_memory_back()
         gc.collect()
         reset_peak(device)
-        loaded = load_for_training(base, plan, dtype=dtype, device=device)
+        with memory_explained():
+            loaded = load_for_training(base, plan, dtype=dtype, device=device)
         assert loaded.quantized == self.prepared.quantized
         applied = apply_plan(loaded.model, plan, precision=settings.precision, seed=settings.seed)
         if settings.precision == "master" and dtype != torch.float32:
@@ -115,7 +117,7 @@ class Training:
         progress = Progress()
         if self.resumed_from is not None:
             progress = checkpoints.read_progress(self.resumed_from)
-            self.folder.rewind_metrics(len(progress.losses))
+        self.folder.rewind_metrics(len(progress.losses))
         meter = Meter(progress, torch_device(settings))
 
         def keep_and_tell(step: TrainStep) -> None:
@@ -134,7 +136,8 @@ class Training:
             should_stop=should_stop,
         )
         start = None if self.resumed_from is None else str(self.resumed_from)
-        trainer.train(resume_from_checkpoint=start)
+        with memory_explained():
+            trainer.train(resume_from_checkpoint=start)
         step = int(trainer.state.global_step)
         if should_stop() and step < self.contract.steps:
             raise Stopped(step)
@@ -168,7 +171,7 @@ class Training:
         of_result = progress.best_loss if start.settings.keep_best else progress.last_eval_loss
         run = TrainRun(
             source=start.source,
-            base_folder=str(base.folder),
+            base_folder=str(base.folder.absolute()),
             plan=start.plan,
             settings=start.settings,
             contract=self.contract,
@@ -192,6 +195,12 @@ class Training:
         )
         self.folder.finish(run)
         return run
+
+
+def _is_tight(contract: Contract) -> bool:
+    """Whether memory that the allocator keeps for later could be what is missing."""
+    forecast = contract.forecast
+    return forecast is not None and 2 * forecast.total_bytes > contract.available_bytes
 
 
 @contextmanager
@@ -229,6 +238,11 @@ def open_training(
     `resume_from`. `config` is kept beside it. With `force` an earlier run is deleted. The folder
     is locked while the block runs. Raises `OutputError`, `TrainError` and `CheckpointError`.
     """
+    if resume_from is not None and not (output / START).exists():
+        raise CheckpointError(
+            f"{output}: holds no run, so there is no step {resume_from} to go on from",
+            "leave --resume-from out",
+        )
     import spectrum_ft.tuning.trainer  # noqa: F401  # its memory is not the model's
 
     start = RunStart(
@@ -256,11 +270,6 @@ def open_training(
 def _resume_point(folder: RunFolder, wanted: int | None) -> tuple[Path | None, tuple[str, ...]]:
     """The checkpoint to go on from, and what was passed over."""
     if not folder.resuming:
-        if wanted is not None:
-            raise CheckpointError(
-                f"{folder.path}: holds no run, so there is no step {wanted} to go on from",
-                "leave --resume-from out",
-            )
         return None, ()
     recover_steps(folder.checkpoints)
     run_id = folder.start.run_id

@@ -119,9 +119,11 @@ def test_a_loss_that_goes_astray_ends_the_run_and_keeps_earlier_checkpoints(
 ) -> None:
     options = ("--max-steps", "6", "--save-every", "1", "--lr", "1e30", "-o", "new")
     done = spectrum("train", "model", *ARGUMENTS, *options)
-    assert_explained(done, "at step 3")
+    # The first step goes far astray; in the second, nothing is left to tell the weights by.
+    assert_explained(done, "at step 2")
+    assert "--lr" in done.stderr
     kept = sorted(path.name for path in (folder / "new" / "checkpoints").iterdir())
-    assert kept == ["step-000001", "step-000002"]
+    assert kept == ["step-000001"]
     assert not (folder / "new" / "run.json").exists()
 
 

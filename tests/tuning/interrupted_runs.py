@@ -19,12 +19,12 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import torch  # noqa: E402
+import torch
 
-import spectrum_ft.tuning.trainer  # noqa: E402, F401  # the slow imports, once
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy  # noqa: E402
-from spectrum_ft.train_records import TrainSettings, TrainStep  # noqa: E402
-from spectrum_ft.tuning.training import Stopped, prepare_training  # noqa: E402
+import spectrum_ft.tuning.trainer  # noqa: F401  # the slow imports, once
+from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.train_records import TrainSettings, TrainStep
+from spectrum_ft.tuning.training import Stopped, prepare_training
 
 STEPS = 24
 _TRAINED = ("model.layers.2.mlp.down_proj.weight", "model.layers.3.self_attn.q_proj.weight")

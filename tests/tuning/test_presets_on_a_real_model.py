@@ -16,6 +16,7 @@ from spectrum_ft import PlanRequest, ScanReport, make_plan, scan
 from spectrum_ft.train_records import TrainRun, TrainSettings
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.losses import evaluating
+from spectrum_ft.tuning.merge_jobs import Onto
 from spectrum_ft.tuning.merging import merge
 from spectrum_ft.tuning.training import prepare_training
 
@@ -83,7 +84,8 @@ def read_elsewhere(folder: Path, place: Path, program: str, *more: str) -> torch
 
     command = [sys.executable, "-W", "ignore", "-c", program, str(folder), str(IDS), str(place)]
     subprocess.run([*command, *more], check=True, capture_output=True, timeout=200)
-    return load_file(place)["logits"]
+    logits: torch.Tensor = load_file(place)["logits"]
+    return logits
 
 
 def proved(run: TrainRun, applied: Applied, before: dict[str, bytes]) -> None:
@@ -108,7 +110,7 @@ def proved(run: TrainRun, applied: Applied, before: dict[str, bytes]) -> None:
     assert len(packed) == len(run.quantized) == (210 - _picked(plan) if plan.base == "nf4" else 0)
     for parameter in packed.values():
         assert parameter.dtype == torch.uint8
-        assert parameter.numel() * 2 == parameter.quant_state.shape.numel()  # type: ignore[attr-defined]
+        assert parameter.numel() * 2 == parameter.quant_state.shape.numel()
     # The figures are there.
     assert run.last_loss < 0.9 * run.first_loss
     assert run.moved > 0.9
@@ -158,7 +160,7 @@ def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
 
     with torch.no_grad(), evaluating(applied.model):
         ours = applied.model(torch.tensor(IDS)).logits
-    onto = "base" if plan.base == "as-is" else "dequantized"
+    onto: Onto = "base" if plan.base == "as-is" else "dequantized"
     merge(output, tmp_path / "merged", onto=onto, dtype="float32")
     merged = read_elsewhere(tmp_path / "merged", tmp_path / "merged.safetensors", READER)
     exact = plan.lora is None and plan.base == "as-is"

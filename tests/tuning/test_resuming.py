@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import write_messages, write_tiny_llama
 
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.tuning.manifests import write_manifest
 from spectrum_ft.tuning.run_checkpoints import RANDOMNESS
 from spectrum_ft.tuning.step_folders import step_folder, verify_step
+from tiny_models import write_messages, write_tiny_llama
 
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")
 STEPS = 24
