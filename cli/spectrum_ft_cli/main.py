@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "Train what a plan says.",
     "merge": "Write the model that a run made.",
     "report": "Show a scan or a run again.",
-    "demo": "Scan a small real model and plan what to train.",
+    "demo": "Scan a small real model, train what matters most, and merge it.",
     "cache": "Look after the store of spectra.",
 }
 

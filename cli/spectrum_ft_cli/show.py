@@ -11,7 +11,7 @@ from spectrum_ft_reports.terminal import print_scan
 from spectrum_ft_reports.views import scan_view
 
 
-class _Console(Console):
+class ReportConsole(Console):
     """A console whose reader may go away: the program decides what that means, not rich."""
 
     def on_broken_pipe(self) -> None:
@@ -26,7 +26,7 @@ def show_scan(
     with_matrices: bool = False,
 ) -> None:
     """Print a scan, and what `planned` takes of it, on standard output."""
-    console = _Console(highlight=False)
+    console = ReportConsole(highlight=False)
     view = scan_view(report, planned, memory=memory, with_matrices=with_matrices)
     print_scan(console, view)
 

@@ -1,7 +1,6 @@
 """`spectrum train`: train what a plan says."""
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -177,21 +176,17 @@ def _prepared(
 def _rehearse(ctx: click.Context, plan: Plan, settings: TrainSettings) -> None:
     """Print the contract of a run that is not made; raise if it would not fit."""
     from spectrum_ft.tuning.contracts import refuse_if_too_large
-    from spectrum_ft.tuning.training import prepare_training
+    from spectrum_ft.tuning.preparing import prepare
 
-    asked, talk = ctx.params, ctx.obj
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "run"
-        with prepare_training(
-            asked["model"], plan, settings, output, ignore_forecast=True
-        ) as training:
-            _warn_of_idle_options(ctx, training, talk)
-            if asked["as_json"]:
-                sys.stdout.write(to_json(training.contract))
-            else:
-                show_contract(training)
-            if not asked["ignore_forecast"]:
-                refuse_if_too_large(training.contract)
+    asked = ctx.params
+    prepared = prepare(asked["model"], plan, settings, ignore_forecast=True)
+    _warn_of_idle_options(ctx, prepared.plan)
+    if asked["as_json"]:
+        sys.stdout.write(to_json(prepared.contract))
+    else:
+        show_contract(prepared)
+    if not asked["ignore_forecast"]:
+        refuse_if_too_large(prepared.contract)
 
 
 def _train(ctx: click.Context, training: "Training", output: Path) -> TrainRun | int:
@@ -199,8 +194,8 @@ def _train(ctx: click.Context, training: "Training", output: Path) -> TrainRun |
     from spectrum_ft.tuning.training import Stopped
 
     talk: Talk = ctx.obj
-    say_contract(training, talk)
-    _warn_of_idle_options(ctx, training, talk)
+    say_contract(training.prepared, training.notes, talk)
+    _warn_of_idle_options(ctx, training.prepared.plan)
     if training.resumed_from is not None:
         done = int(training.resumed_from.name.rpartition("-")[2])
         talk.say(f"Going on after step {done:,} of {training.contract.steps:,}.")
@@ -237,9 +232,9 @@ def _how_to_go_on(ctx: click.Context) -> str:
     return f"The same command{without} goes on from there."
 
 
-def _warn_of_idle_options(ctx: click.Context, training: "Training", talk: Talk) -> None:
+def _warn_of_idle_options(ctx: click.Context, plan: Plan) -> None:
     """Say which rates were given for what this plan does not have."""
-    plan = training.folder.start.plan
+    talk: Talk = ctx.obj
     idle = [] if plan.train else ["lr", "weight_decay"]
     idle += [] if plan.lora else ["lora_lr"]
     for name in idle:

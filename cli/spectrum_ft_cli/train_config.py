@@ -4,7 +4,7 @@ import click
 import yaml
 from click.core import ParameterSource
 
-from spectrum_ft_cli.commands import _effective
+from spectrum_ft_cli.commands import effective_options
 
 _OF_THE_CALL = {"output", "force", "json", "dry-run", "resume-from", "ignore-forecast"}
 """Options of one call: what they said is not part of the run's configuration."""
@@ -33,7 +33,7 @@ def given(ctx: click.Context, *names: str) -> int:
 def kept_config(ctx: click.Context) -> str:
     """The options in force as `--config` reads them, for a run to keep: another run can be made
     of them, but they neither replace nor resume this one."""
-    table = yaml.safe_load(_effective(ctx))
+    table = yaml.safe_load(effective_options(ctx))
     kept = {
         name: value
         for name, value in table.items()

@@ -11,6 +11,7 @@ from spectrum_ft_reports.facts import Fact
 from spectrum_ft_reports.sparklines import Cell
 from spectrum_ft_reports.training_course import Course
 from spectrum_ft_reports.untrusted import printable
+from spectrum_ft_reports.views import short_source
 
 _MOST_CELLS = 400
 
@@ -89,7 +90,7 @@ def _data(data: DataSummary, settings: TrainSettings) -> str:
 
 
 def _model(contract: Contract) -> str:
-    source = printable(contract.source, 60)
+    source = printable(short_source(contract.source), 60)
     layers = numbers.plural(contract.layers, "layer")
     where = f"on {printable(contract.device, 60)} in {contract.dtype}"
     return f"{source}, {numbers.count(contract.total)} weights, {layers}, {where}"
@@ -139,6 +140,14 @@ def _steps(contract: Contract, settings: TrainSettings) -> str:
     return f"{contract.steps:,} of {rows} {'row' if rows == '1' else 'rows'}"
 
 
+def _peak(run: TrainRun) -> str:
+    most = f"{numbers.size(run.peak_memory_bytes)} at most"
+    if not run.imported_memory_bytes:
+        return most
+    beyond = run.peak_memory_bytes - run.imported_memory_bytes
+    return f"{most}, {numbers.size(beyond)} of it beyond libraries and data"
+
+
 def _memory(contract: Contract) -> str:
     available = numbers.size(contract.available_bytes)
     forecast = contract.forecast
@@ -146,7 +155,10 @@ def _memory(contract: Contract) -> str:
         return f"{available} available; what training takes cannot be told"
     needed = numbers.size(forecast.total_bytes)
     fits = forecast.total_bytes <= contract.available_bytes
-    return f"{needed} forecast, {available} available" + ("" if fits else ": it does not fit")
+    beyond = " beyond the libraries" if forecast.device == "cpu" else ""
+    return f"{needed} forecast{beyond}, {available} available" + (
+        "" if fits else ": it does not fit"
+    )
 
 
 def loss_text(value: float) -> str:
@@ -258,7 +270,7 @@ def run_view(run: TrainRun, folder: str | None = None) -> RunView:
     facts.append(Fact("moved", f"{100.0 * run.moved:.1f} % of the {what}"))
     speed = f", {run.tokens / run.seconds:,.0f} tokens/s" if run.seconds > 0.0 else ""
     facts.append(Fact("time", f"{numbers.seconds(run.seconds)}{speed}"))
-    facts.append(Fact("memory", f"{numbers.size(run.peak_memory_bytes)} at most"))
+    facts.append(Fact("memory", _peak(run)))
     where = f" in {printable(folder, 60)}" if folder else ""
     kept, whole = _disk_size(run.result_bytes), _disk_size(2 * contract.total)
     facts.append(Fact("kept", f"{kept}{where}; the whole model in 16 bits is {whole}"))
@@ -277,5 +289,5 @@ def _title(run: TrainRun) -> str:
         parts.append(f"{numbers.share(contract.trained, contract.total)} trained")
     if contract.adapters:
         parts.append(f"adapters on {numbers.plural(contract.adapters, 'matrix', 'matrices')}")
-    source = printable(run.source, 60)
+    source = printable(short_source(run.source), 60)
     return f"{source}, {printable(run.plan.policy.name, 40)}: {', '.join(parts)}"

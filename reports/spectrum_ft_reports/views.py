@@ -103,10 +103,10 @@ def _title(report: ScanReport) -> str:
     revision = f" @ {model.revision[:12]}" if model.revision else ""
     size = f", {numbers.count(model.parameters)} weights" if model.parameters else ""
     layers = numbers.plural(model.layers, "layer")
-    return f"{printable(_short_source(model.source), 60)}{revision}{size}, {layers}"
+    return f"{printable(short_source(model.source), 60)}{revision}{size}, {layers}"
 
 
-def _short_source(source: str) -> str:
+def short_source(source: str) -> str:
     """A Hub id as it is; of a path, its last part."""
     is_path = source.startswith(("/", "~", ".")) or source.count("/") > 1
     return source.rstrip("/").rsplit("/", 1)[-1] if is_path else source
