@@ -4,7 +4,11 @@
 
     report = spectrum_ft.scan("./model")                        # scores, from the files alone
     planned = spectrum_ft.make_plan(report, spectrum_ft.PlanRequest(share=0.25))
-    planned.plan.train                                          # the tensors to train
+    settings = spectrum_ft.TrainSettings(data="train.jsonl")
+    spectrum_ft.train("./model", planned.plan, settings, Path("run"))
+    spectrum_ft.merge(Path("run"), Path("merged"))
+
+and in a training loop of one's own: `spectrum_ft.apply_plan(model, planned.plan)`.
 
 Importing this package loads nothing heavy; each name is resolved when it is first used.
 """
@@ -16,10 +20,14 @@ if TYPE_CHECKING:
     from spectrum_ft.checkpoints.checkpoint import Checkpoint as Checkpoint
     from spectrum_ft.checkpoints.checkpoint import open_checkpoint as open_checkpoint
     from spectrum_ft.errors import CheckpointError as CheckpointError
+    from spectrum_ft.errors import DataError as DataError
     from spectrum_ft.errors import OutputError as OutputError
     from spectrum_ft.errors import PlanError as PlanError
     from spectrum_ft.errors import RecordError as RecordError
     from spectrum_ft.errors import SpectrumError as SpectrumError
+    from spectrum_ft.errors import TrainError as TrainError
+    from spectrum_ft.memory import TrainingShape as TrainingShape
+    from spectrum_ft.memory import forecast as forecast
     from spectrum_ft.planning.making import Planned as Planned
     from spectrum_ft.planning.making import PlanRequest as PlanRequest
     from spectrum_ft.planning.making import make_plan as make_plan
@@ -31,10 +39,28 @@ if TYPE_CHECKING:
     from spectrum_ft.scanning import iter_scan as iter_scan
     from spectrum_ft.scanning import scan as scan
     from spectrum_ft.spectra.store import SpectraStore as SpectraStore
+    from spectrum_ft.train_records import TrainRun as TrainRun
+    from spectrum_ft.train_records import TrainSettings as TrainSettings
+    from spectrum_ft.tuning.applying import Applied as Applied
+    from spectrum_ft.tuning.applying import apply_plan as apply_plan
+    from spectrum_ft.tuning.merging import merge as merge
+    from spectrum_ft.tuning.training import prepare_training as prepare_training
+    from spectrum_ft.tuning.training import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Applied": "tuning.applying",
+    "DataError": "errors",
+    "TrainError": "errors",
+    "TrainRun": "train_records",
+    "TrainSettings": "train_records",
+    "TrainingShape": "memory",
+    "apply_plan": "tuning.applying",
+    "forecast": "memory",
+    "merge": "tuning.merging",
+    "prepare_training": "tuning.training",
+    "train": "tuning.training",
     "Checkpoint": "checkpoints.checkpoint",
     "CheckpointError": "errors",
     "OutputError": "errors",

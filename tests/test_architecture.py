@@ -26,6 +26,9 @@ INSIDE = {
     "checkpoints": BOTTOM,
     "spectra": BOTTOM,
     "planning": BOTTOM | {"spectra", "checkpoints", "environment", "record_files"},
+    "forecasting": BOTTOM | {"checkpoints", "planning"},
+    "memory": BOTTOM | {"checkpoints", "planning", "forecasting"},
+    "train_records": {"records", "errors"},
 }
 
 

@@ -156,9 +156,8 @@ def _memory(contract: Contract) -> str:
     needed = numbers.size(forecast.total_bytes)
     fits = forecast.total_bytes <= contract.available_bytes
     beyond = " beyond the libraries" if forecast.device == "cpu" else ""
-    return f"{needed} forecast{beyond}, {available} available" + (
-        "" if fits else ": it does not fit"
-    )
+    verdict = "" if fits else ": it does not fit"
+    return f"{needed} forecast{beyond}, {available} available{verdict}"
 
 
 def loss_text(value: float) -> str:

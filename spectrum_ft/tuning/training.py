@@ -203,6 +203,23 @@ def _is_tight(contract: Contract) -> bool:
     return forecast is not None and 2 * forecast.total_bytes > contract.available_bytes
 
 
+def train(
+    source: str,
+    plan: Plan,
+    settings: TrainSettings,
+    output: Path,
+    *,
+    watch: Callable[[TrainStep], None] = lambda step: None,
+    force: bool = False,
+) -> TrainRun:
+    """Train `source` under `plan` in the folder `output`, or go on with it; the run's record.
+
+    See `prepare_training`, which also tells what is going to happen before it does.
+    """
+    with prepare_training(source, plan, settings, output, force=force) as training:
+        return training.run(watch)
+
+
 @contextmanager
 def prepare_training(
     source: str,
