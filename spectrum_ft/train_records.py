@@ -68,7 +68,7 @@ class TrainSettings:
     seed: int = 0
     """The seed of adapters, dropout and the order of the data."""
     save_every: int | None = None
-    """Steps between checkpoints; None for one only where the run is interrupted."""
+    """Steps between checkpoints; None for one only where the run is interrupted or ends."""
     keep: int = 2
     """How many checkpoints stay, the best one not counted; at least 1."""
     eval_every: int | None = None
@@ -89,7 +89,9 @@ class TrainSettings:
         for name in ("lr", "lora_lr", "epochs", "max_grad_norm"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 option = "--" + name.replace("_", "-")
-                raise SettingsError(f"{option} {getattr(self, name)}: not above 0", "give a rate")
+                raise SettingsError(
+                    f"{option} {getattr(self, name)}: not above 0", "give a number above 0"
+                )
         if not math.isfinite(self.weight_decay):
             raise SettingsError(f"--weight-decay {self.weight_decay}: not a number", "give 0")
         if not 0.0 <= self.warmup < 1.0:
@@ -198,9 +200,9 @@ class RunStart:
     settings: TrainSettings
     """How, with device and dtype decided."""
     data_digest: str
-    """The digest of the training data."""
+    """SHA-256 over the tokens and labels of the training data."""
     eval_digest: str | None
-    """The digest of the held-out data."""
+    """The same of the held-out data; null without."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
 

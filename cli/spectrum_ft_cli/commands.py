@@ -1,6 +1,8 @@
 """What all commands share: grouped help, configuration files, quiet and verbose."""
 
 import difflib
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +88,13 @@ class Command(click.Command):
         if ctx.params.pop("show_config"):
             click.echo(effective_options(ctx), nl=False)
             return None
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader has gone (`| head`); click would make an error of it. Point the stream
+            # elsewhere, or Python complains at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -111,9 +119,15 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
                 f"{path}: unknown option {ascii(key)[:60]}",
                 f"did you mean {close[0]}?" if close else f"options: {', '.join(known)}",
             )
+        if _is_no_integer(value) and isinstance(known[spelled].type, click.types.IntParamType):
+            raise RecordError(f"{path}: {spelled}: {value} is not a whole number", "give one")
         several = known[spelled].multiple and isinstance(value, str)
         defaults[known[spelled].name] = [value] if several else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _is_no_integer(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())
 
 
 def _spelling(parameter: click.Option) -> str:

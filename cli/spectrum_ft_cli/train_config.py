@@ -1,9 +1,12 @@
 """Options that exclude each other, wherever they were given, and what a run keeps of them all."""
 
+from pathlib import Path
+
 import click
 import yaml
 from click.core import ParameterSource
 
+from spectrum_ft.record_files import STDIN
 from spectrum_ft_cli.commands import effective_options
 
 _OF_THE_CALL = {"output", "force", "json", "dry-run", "resume-from", "ignore-forecast"}
@@ -20,6 +23,10 @@ def settle(ctx: click.Context) -> None:
     """
     _exclude(ctx, ("epochs",), ("max_steps",), "--epochs and --max-steps both set the length")
     _exclude(ctx, ("plan",), ("preset", "share"), "--plan and --preset both say what trains")
+    if ctx.params["force"] and ctx.params["resume_from"] is not None:
+        raise click.UsageError(
+            "--force deletes the run that --resume-from would go on from; give one of them."
+        )
     if all(ctx.params[name] is None for name in ("plan", "preset", "share")):
         raise click.UsageError("Say what trains: --plan FILE, or --preset NAME with --top 25%.")
 
@@ -30,7 +37,7 @@ def given(ctx: click.Context, *names: str) -> int:
     return max((_rank(ctx.get_parameter_source(name)) for name in asked), default=0)
 
 
-def kept_config(ctx: click.Context) -> str:
+def kept_config(ctx: click.Context, plan_file: Path) -> str:
     """The options in force as `--config` reads them, for a run to keep: another run can be made
     of them, but they neither replace nor resume this one."""
     table = yaml.safe_load(effective_options(ctx))
@@ -39,6 +46,8 @@ def kept_config(ctx: click.Context) -> str:
         for name, value in table.items()
         if value is not None and name not in _OF_THE_CALL
     }
+    if kept.get("plan") == STDIN:
+        kept["plan"] = str(plan_file)
     return yaml.safe_dump(kept, sort_keys=True)
 
 

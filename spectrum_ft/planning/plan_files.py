@@ -67,6 +67,7 @@ def parse_plan(data: bytes, path: str) -> Plan:
 def _tidied(plan: Plan, path: str) -> Plan:
     train = tuple(dict.fromkeys(plan.train))
     lora = plan.lora and replace(plan.lora, matrices=tuple(dict.fromkeys(plan.lora.matrices)))
+    lora = lora if lora and lora.matrices else None
     carriers = lora.matrices if lora else ()
     if not train and not carriers:
         raise RecordError(f"{path}: this plan trains nothing", "list tensors under `train`")

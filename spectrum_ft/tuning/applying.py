@@ -206,8 +206,7 @@ def _with_adapters(model: Any, lora: LoraSettings, modules: dict[str, str], seed
 
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        # One expression: PEFT matches it against whole names, but the end of names against lists.
-        target_modules="|".join(re.escape(name) for name in sorted(set(modules.values()))),
+        target_modules=_targets(model, sorted(set(modules.values()))),
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -216,6 +215,18 @@ def _with_adapters(model: Any, lora: LoraSettings, modules: dict[str, str], seed
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, config)
+
+
+def _targets(model: Any, modules: list[str]) -> list[str] | str:
+    """The modules as PEFT takes them: a list, or one expression where that would take more.
+
+    PEFT matches lists against the ends of names, expressions against whole names; but of an
+    expression it keeps only the last parts where transformers fuses experts.
+    """
+    endings = tuple(f".{name}" for name in modules)
+    if any(name.endswith(endings) for name, _ in model.named_modules()):
+        return "|".join(re.escape(name) for name in modules)
+    return modules
 
 
 def _carrier(adapter: str) -> str:

@@ -13,7 +13,7 @@ from spectrum_ft.checkpoints.checkpoint import (
 )
 from spectrum_ft.checkpoints.hub import fetch_companions, fetch_from_hub, is_hub_id
 from spectrum_ft.checkpoints.packaged import packaged_path
-from spectrum_ft.errors import CheckpointError, PlanError
+from spectrum_ft.errors import CheckpointError, PlanError, few_names
 from spectrum_ft.records import LoraSettings, Plan
 from spectrum_ft.tuning.gguf_base import convert_gguf, gguf_names
 
@@ -104,8 +104,14 @@ def fit_plan(plan: Plan, base: Base) -> Plan:
             f"({base.source_fingerprint[:12]})",
             "scan and plan this model, or train the one that the plan was made for",
         )
-    if not base.renamed or made_for == own:
+    if base.source_fingerprint == own or made_for == own:
         return plan
+    wanted = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
+    if lost := [name for name in wanted if name not in base.renamed]:
+        raise PlanError(
+            f"{few_names(lost)}: has no counterpart of its own in the converted model",
+            f"scan and plan the conversion: {base.folder}",
+        )
     return replace(
         plan,
         train=tuple(base.renamed.get(name, name) for name in plan.train),

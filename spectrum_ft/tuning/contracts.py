@@ -11,7 +11,7 @@ from spectrum_ft.errors import PlanError, TrainError, few_names
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records import Forecast, Plan
 from spectrum_ft.train_records import Contract, TrainSettings
-from spectrum_ft.tuning.bases import Base
+from spectrum_ft.tuning.bases import CONFIG, Base
 
 # 64 KiB of each tensor, spread over it: reading all of a large model would take minutes.
 _PIECES = 15
@@ -74,6 +74,18 @@ def check_names(base: Base, plan: Plan) -> None:
             f"{len(unknown)} of the plan's names are not in this model: {few_names(unknown)}",
             f"did you mean {few_names(close)}?" if close else "was it made for another model?",
         )
+    places = place_tensors([entry.name for entry in base.checkpoint.entries])
+    flat = {entry.name for entry in base.checkpoint.entries if len(entry.shape) != 2}
+    bare = [
+        name
+        for name in (plan.lora.matrices if plan.lora else ())
+        if name in flat or places[name].role != "block"
+    ]
+    if bare:
+        raise PlanError(
+            f"{few_names(bare)}: not a matrix of a block, so no adapter fits",
+            "leave it out of lora.matrices",
+        )
     both = sorted(set(plan.train) & set(plan.lora.matrices if plan.lora else ()))
     if both:
         raise PlanError(
@@ -105,8 +117,8 @@ def planned_steps(rows: int, settings: TrainSettings) -> int:
 
 
 def model_digest(base: Base) -> str:
-    """What tells the base's weights from others: SHA-256 over a sample of every tensor, in hex."""
-    digest = hashlib.sha256()
+    """What tells the base from others: SHA-256 over its config and a sample of every tensor."""
+    digest = hashlib.sha256((base.folder / CONFIG).read_bytes())
     for entry in base.checkpoint.entries:
         digest.update(json.dumps([entry.name, entry.dtype, list(entry.shape)]).encode())
         last = max(0, entry.num_bytes - _PIECE_BYTES)

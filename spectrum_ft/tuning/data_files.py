@@ -60,7 +60,7 @@ def read_rows(source: str, columns: Mapping[str, str] | None = None) -> Rows:
     """
     columns = columns or {}
     check_targets(columns)
-    ending = _ending(source)
+    ending = None if "://" in source else _ending(source)
     if ending is None:
         if not os.path.lexists(source.replace("\0", "")) and is_data_set_id(source):
             return read_data_set(source, columns)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from spectrum_ft.errors import DataError
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.records import DataSummary, Forecast, Plan
 from spectrum_ft.train_records import Contract, TrainSettings
-from spectrum_ft.tuning.bases import Base, fit_plan, open_base
+from spectrum_ft.tuning.bases import Base, fit_plan, open_base, read_config
 from spectrum_ft.tuning.contracts import (
     check_names,
     make_contract,
@@ -68,6 +69,8 @@ def prepare(
     held_out = _encoded(settings.eval_data, tokenizer, settings) if settings.eval_data else None
     data = _encoded(settings.data, tokenizer, settings)
     dataset = pack(data.dataset, settings.max_length) if settings.packing else data.dataset
+    for rows in (dataset, held_out.dataset if held_out else None):
+        _check_rows(base, rows, settings)
     quantized = planned_quantized(base, plan)
     device = torch_device(settings)
     contract = make_contract(
@@ -94,6 +97,26 @@ def prepare(
         dataset=dataset,
         eval_dataset=held_out.dataset if held_out else None,
     )
+
+
+def _check_rows(base: Base, rows: Any, settings: TrainSettings) -> None:
+    """Raise `DataError` for tokens that the model does not have, or more than it has positions."""
+    config = read_config(base.folder).get_text_config()
+    highest = max((max(ids) for ids in rows["input_ids"]), default=0) if rows is not None else 0
+    if highest >= config.vocab_size:
+        raise DataError(
+            f"the tokenizer gives token {highest:,}, and the model has {config.vocab_size:,}",
+            "give the tokenizer that belongs to the model",
+        )
+    limit = getattr(config, "max_position_embeddings", None)
+    if rows is None or limit is None or getattr(config, "rope_parameters", None):
+        return  # positions that are computed reach further, if not always well
+    longest = max(len(ids) for ids in rows["input_ids"])
+    if longest > limit and not settings.packing:
+        raise DataError(
+            f"examples of {longest:,} tokens, and the model has {limit:,} positions",
+            f"pass --max-length {limit}",
+        )
 
 
 def _forecast(base: Base, plan: Plan, settings: TrainSettings, dataset: Any) -> Forecast:

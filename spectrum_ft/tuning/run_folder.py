@@ -63,8 +63,14 @@ class RunFolder:
     def add_metrics(self, step: TrainStep) -> None:
         """Append a line to metrics.jsonl, whole or not at all."""
         line = json.dumps(msgspec.to_builtins(step), allow_nan=False) + "\n"
-        with (self.path / METRICS).open("ab") as file:
-            file.write(line.encode())
+        path = self.path / METRICS
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(line.encode())
+        except OSError as fault:
+            os.truncate(path, size)
+            raise _unwritable(path, fault) from fault
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what metrics.jsonl tells of steps after `step`; they will be done again."""
@@ -112,6 +118,13 @@ def read_run(path: Path) -> TrainRun:
     return to_record(parse_record(read_bytes_of(file), file), TrainRun, RUN_SCHEMA, file)
 
 
+def _unwritable(path: Path, fault: OSError) -> OutputError:
+    return OutputError(
+        f"{path}: cannot be written ({fault.strerror})",
+        "make room there, then run the same command again",
+    )
+
+
 def _earlier(path: Path) -> RunStart | None:
     """The start of the unfinished run in `path`; None for an empty folder."""
     if (path / RECORD).exists():
@@ -148,7 +161,10 @@ def _step_of(line: bytes) -> float:
 
 
 def _refuse_differences(path: Path, before: RunStart, now: RunStart) -> None:
-    names = [f.name for f in fields(RunStart) if f.name not in ("settings", "run_id", "command")]
+    # Weights and data are told by their digests, however they are named.
+    apart = ("settings", "run_id", "command", "source")
+    before, now = _unnamed(before), _unnamed(now)
+    names = [f.name for f in fields(RunStart) if f.name not in apart]
     found = [_difference(name, before, now) for name in names]
     settings = [f.name for f in fields(TrainSettings) if f.name not in _FREE]
     found += [_difference(name, before.settings, now.settings) for name in settings]
@@ -158,6 +174,14 @@ def _refuse_differences(path: Path, before: RunStart, now: RunStart) -> None:
             f"{path}: was started with other settings: {'; '.join(differences)}",
             "give the same ones to resume it, another folder, or --force to start anew",
         )
+
+
+def _unnamed(start: RunStart) -> RunStart:
+    """`start` without what says only how its parts were called."""
+    model = replace(start.plan.model, source="")
+    plan = replace(start.plan, model=model, command="")
+    held_out = None if start.settings.eval_data is None else ""
+    return replace(start, plan=plan, settings=replace(start.settings, data="", eval_data=held_out))
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
@@ -197,7 +221,10 @@ def _locked(path: Path) -> Iterator[None]:
                 f"{path}: another run is at work there (process {owner})",
                 "wait for it, or give another folder",
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as fault:
+            raise _unwritable(path / _LOCK, fault) from fault
         yield

@@ -71,9 +71,7 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         with as_unquantized(applied.base):
             super().__init__(
                 model=applied.model,
-                args=_arguments(
-                    settings, checkpoints.folder, planned_steps(len(dataset), settings)
-                ),
+                args=_arguments(settings, checkpoints.folder, len(dataset)),
                 data_collator=_collator(applied, settings, tokenizer),
                 train_dataset=dataset,
                 eval_dataset=eval_dataset,
@@ -154,7 +152,7 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
             self.control.should_save = True
         patience = self._settings.patience
         if patience is not None and self._progress.evaluations_since_best >= patience:
-            self.control.should_training_stop = True
+            self.control.should_save = self.control.should_training_stop = True
         return metrics
 
     def _held_out_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -228,7 +226,8 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         step, every = self.state.global_step, self._settings.save_every
         if self._should_stop():
             control.should_save = control.should_training_stop = True
-        if every is not None and step % every == 0:
+        # The last step is kept in any case: writing the result may fail.
+        if (every is not None and step % every == 0) or step == self.state.max_steps:
             control.should_save = True
 
     def report(self, logs: dict[str, float]) -> None:
@@ -287,11 +286,10 @@ def _collator(applied: Applied, settings: TrainSettings, tokenizer: Any) -> Coll
     )
 
 
-def _arguments(settings: TrainSettings, folder: Path, steps: int) -> SFTConfig:
+def _arguments(settings: TrainSettings, folder: Path, rows: int) -> SFTConfig:
+    epoch_steps = planned_steps(rows, replace(settings, max_steps=None, epochs=1.0))
+    steps = planned_steps(rows, settings)
     on_cpu = settings.device == "cpu"
-    evaluates = "no"
-    if settings.eval_data is not None:
-        evaluates = "epoch" if settings.eval_every is None else "steps"
     return SFTConfig(
         output_dir=str(folder),
         use_cpu=on_cpu,
@@ -315,8 +313,10 @@ def _arguments(settings: TrainSettings, folder: Path, steps: int) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
-        eval_strategy=evaluates,
-        eval_steps=settings.eval_every,
+        # By steps in any case: an evaluation then comes before the checkpoint of its step, and
+        # none comes where a run is interrupted.
+        eval_strategy="no" if settings.eval_data is None else "steps",
+        eval_steps=settings.eval_every or epoch_steps,
         save_strategy="no",
         report_to=list(settings.report_to) or "none",
         dataloader_pin_memory=not on_cpu,

@@ -6,17 +6,21 @@ with prepare_training("./model", plan, settings, Path("run")) as training:
 """
 
 import gc
+import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from spectrum_ft.environment import command_line, current_environment
 from spectrum_ft.errors import CheckpointError, TrainError
 from spectrum_ft.records import DataSummary, Plan
+from spectrum_ft.staging import drop_folder
 from spectrum_ft.train_records import Contract, RunStart, TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.contracts import model_digest
@@ -31,6 +35,7 @@ from spectrum_ft.tuning.process_memory import (
 )
 from spectrum_ft.tuning.progress import Meter, Progress
 from spectrum_ft.tuning.results import folder_bytes, moved_share, write_result
+from spectrum_ft.tuning.room import check_room
 from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
 from spectrum_ft.tuning.run_folder import START, RunFolder, open_run
 from spectrum_ft.tuning.step_folders import newest_step, recover_steps, verify_step
@@ -136,18 +141,33 @@ class Training:
             should_stop=should_stop,
         )
         start = None if self.resumed_from is None else str(self.resumed_from)
-        with memory_explained():
-            trainer.train(resume_from_checkpoint=start)
+        if self._is_over(progress):
+            assert self.resumed_from is not None
+            checkpoints.read_weights(self.resumed_from, applied)
+            trainer.state.global_step = len(progress.losses)
+        else:
+            with memory_explained():
+                trainer.train(resume_from_checkpoint=start)
         step = int(trainer.state.global_step)
-        if should_stop() and step < self.contract.steps:
+        if should_stop() and not self._is_over(progress):
             raise Stopped(step)
+        if self.prepared.eval_dataset is not None and progress.last_eval_step != step:
+            trainer.evaluate()
         best = progress.best_step if settings.keep_best else None
         if best is not None and best != step:
+            verify_step(checkpoints.folder_of(best), self.folder.start.run_id)
             checkpoints.read_weights(checkpoints.folder_of(best), applied)
             step = best
-        elif self.prepared.eval_dataset is not None and progress.last_eval_step != step:
-            trainer.evaluate()
-        return self._finish(applied, meter, step)
+        run = self._finish(applied, meter, step)
+        if settings.save_every is None:
+            drop_folder(checkpoints.folder)  # the last one only bridged the end
+        return run
+
+    def _is_over(self, progress: Progress) -> bool:
+        """Whether all steps are done, or as many as there is patience for."""
+        patience = self.prepared.settings.patience
+        tired = patience is not None and progress.evaluations_since_best >= patience
+        return tired or len(progress.losses) >= self.contract.steps
 
     def _checkpoints(self) -> RunCheckpoints:
         start = self.folder.start
@@ -260,6 +280,10 @@ def open_training(
             f"{output}: holds no run, so there is no step {resume_from} to go on from",
             "leave --resume-from out",
         )
+    if resume_from is not None and force:
+        raise TrainError(
+            "--force deletes the run that --resume-from would go on from", "give one of them"
+        )
     import spectrum_ft.tuning.trainer  # noqa: F401  # its memory is not the model's
 
     start = RunStart(
@@ -268,11 +292,12 @@ def open_training(
         model_digest=model_digest(prepared.base),
         plan=prepared.plan,
         settings=prepared.settings,
-        data_digest=prepared.data.digest,
-        eval_digest=prepared.eval_data.digest if prepared.eval_data else None,
+        data_digest=_digest(prepared.dataset),
+        eval_digest=_digest(prepared.eval_dataset) if prepared.eval_data else None,
         command=command_line(),
     )
     with open_run(output, start, config=config, force=force) as folder:
+        check_room(output, prepared.contract, prepared.settings)
         resumed, notes = _resume_point(folder, resume_from)
         on_cpu = prepared.settings.device == "cpu"
         yield Training(
@@ -282,6 +307,15 @@ def open_training(
             notes=notes,
             imported_memory_bytes=resident_bytes() if on_cpu else 0,
         )
+
+
+def _digest(dataset: Any) -> str:
+    """SHA-256 over what is learned from: a data set's tokens and labels, in their order."""
+    digest = hashlib.sha256()
+    for column in ("input_ids", "labels"):
+        for row in dataset[column]:
+            digest.update(np.asarray([len(row), *row], dtype=np.int64).data)
+    return digest.hexdigest()
 
 
 def _resume_point(folder: RunFolder, wanted: int | None) -> tuple[Path | None, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """The program as a whole: help, configuration, exit codes, the demo and the cache."""
 
+import json
 from pathlib import Path
 
 import click
@@ -120,7 +121,9 @@ def test_a_report_is_shown_again_as_the_scan_showed_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_scans_plans_and_says_what_next(
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_scans_plans_trains_merges_and_says_what_next(
     tmp_path: Path, smollm2: Path, model_cache: Path
 ) -> None:
     offline = {
@@ -130,7 +133,11 @@ def test_the_demo_scans_plans_and_says_what_next(
     }
     done = run_spectrum("demo", "-o", "out", cwd=tmp_path, env=offline)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plan.yaml", "scan.json"]
+    made = {"plan.yaml", "scan.json", "train.jsonl", "test.jsonl", "run", "merged"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == made
+    record = json.loads((tmp_path / "out" / "run" / "run.json").read_text())
+    assert record["eval_loss"] < 0.5 < record["first_loss"]
+    assert (tmp_path / "out" / "merged" / "model.safetensors").stat().st_size > 2.6e8
     assert "28.3 M of 134.5 M weights = 21.0 % of the model" in done.stdout
     assert "4-bit rounding noise" in done.stderr
     assert "spectrum plan out/scan.json --top 50% -o out/plan-50.yaml" in done.stderr
