@@ -162,9 +162,17 @@ def test_some_adapters_of_a_model_with_fused_experts_are_those_of_the_plan(
 
 
 def test_a_damaged_best_checkpoint_is_no_result(folder: Path) -> None:
-    held_out = str(folder / "eval.jsonl")
-    given = settings(folder, lr=1.0, max_steps=4, eval_data=held_out, eval_every=1, keep_best=True)
-    with prepare_training(str(folder / "model"), plan_of(DOWN), given, folder / "run") as training:
+    def answered(name: str, answer: str) -> str:
+        turns = [{"role": "user", "content": "card"}, {"role": "assistant", "content": answer}]
+        (folder / name).write_text((json.dumps({"messages": turns}) + "\n") * 8)
+        return str(folder / name)
+
+    # It learns one answer and forgets the held-out one, so that an early step is the best.
+    answered("data.jsonl", "fox fox fox")
+    held_out = answered("eval.jsonl", "dog lazy payment")
+    plan = plan_of(DOWN, "model.norm.weight", "model.embed_tokens.weight")
+    given = settings(folder, lr=2e-2, max_steps=8, eval_data=held_out, eval_every=1, keep_best=True)
+    with prepare_training(str(folder / "model"), plan, given, folder / "run") as training:
 
         def damage(step: TrainStep) -> None:
             for file in (folder / "run" / "checkpoints").glob("step-*/trained.safetensors"):
