@@ -14,8 +14,10 @@ import torch
 
 from chat_data import banking77_messages
 from spectrum_ft import PlanRequest, ScanReport, make_plan, scan
+from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
 from spectrum_ft.train_records import TrainRun, TrainSettings
 from spectrum_ft.tuning.applying import Applied
+from spectrum_ft.tuning.bases import fit_plan, open_base
 from spectrum_ft.tuning.losses import evaluating
 from spectrum_ft.tuning.merge_jobs import Onto
 from spectrum_ft.tuning.merging import merge
@@ -173,3 +175,24 @@ def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
         assert (loaded - ours).abs().max().item() <= bound
     steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert [s["step"] for s in steps if s["loss"] is not None] == list(range(1, STEPS + 1))
+
+
+def test_a_plan_in_the_names_of_a_gguf_is_told_in_those_of_its_conversion(
+    smollm2: Path, model_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPECTRUM_FT_CACHE", str(model_cache))
+    base = open_base("packaged:smollm2-135m")
+    assert base.folder == smollm2
+    plan = Plan(
+        model=PlanModel(source="a GGUF", fingerprint=base.source_fingerprint),
+        train=("blk.29.attn_k.weight", "token_embd.weight"),
+        lora=LoraSettings(matrices=("blk.3.ffn_down.weight",), r=4, alpha=8, dropout=0.0),
+        policy=PlanPolicy(name="own", share=None, score=None),
+    )
+    fitted = fit_plan(plan, base)
+    assert fitted.train == (
+        "model.layers.29.self_attn.k_proj.weight",
+        "model.embed_tokens.weight",
+    )
+    assert fitted.lora is not None
+    assert fitted.lora.matrices == ("model.layers.3.mlp.down_proj.weight",)

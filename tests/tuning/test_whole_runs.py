@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from spectrum_ft.errors import CheckpointError, DataError, OutputError, PlanError, TrainError
 from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
+from spectrum_ft.tuning.merging import merge
 from spectrum_ft.tuning.preparing import prepare
 from spectrum_ft.tuning.training import Stopped, prepare_training, train
 from tiny_models import plan_of, write_messages, write_tiny, write_tiny_llama, write_tiny_mixtral
@@ -190,3 +194,26 @@ def test_a_changed_chat_template_makes_another_run(folder: Path) -> None:
     template.write_text(template.read_text().replace("user", "User").replace("\n", " "))
     with pytest.raises(TrainError, match="data_digest differs"):
         run_of(folder, "run", max_steps=2)
+
+
+def test_experts_that_are_fused_on_load_come_back_under_their_own_names(tmp_path: Path) -> None:
+    write_tiny_mixtral(tmp_path / "model")
+    write_messages(tmp_path / "data.jsonl", 8)
+    experts = "model.layers.1.block_sparse_moe.experts"
+    names = [f"{experts}.{e}.{w}.weight" for e in range(4) for w in ("w1", "w3")]
+    run = run_of(tmp_path, "run", plan_of(*names), max_steps=2)
+    assert run.moved > 0.9
+    merge(tmp_path / "run", tmp_path / "merged")
+    before = load_file(tmp_path / "model" / "model.safetensors")
+    after = load_file(tmp_path / "merged" / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == set(names)
+    model, found = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "merged", output_loading_info=True
+    )
+    assert not found["missing_keys"]
+    assert not found["unexpected_keys"]
+    fused = dict(model.named_parameters())["model.layers.1.mlp.experts.gate_up_proj"]
+    gate, up = fused[2].chunk(2)
+    assert torch.equal(gate, after[f"{experts}.2.w1.weight"])
+    assert torch.equal(up, after[f"{experts}.2.w3.weight"])
