@@ -1,5 +1,6 @@
 """What trains, and in which type of numbers."""
 
+import os
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def decide(settings: TrainSettings) -> TrainSettings:
     """`settings` with `auto` replaced by what this machine has, and what it cannot do refused."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainError(
+            "training in several processes at once is not supported yet",
+            "start it with `spectrum train` alone, not with torchrun or accelerate launch",
+        )
     device, dtype = settings.device, settings.dtype
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -217,3 +217,11 @@ def test_experts_that_are_fused_on_load_come_back_under_their_own_names(tmp_path
     gate, up = fused[2].chunk(2)
     assert torch.equal(gate, after[f"{experts}.2.w1.weight"])
     assert torch.equal(up, after[f"{experts}.2.w3.weight"])
+
+
+def test_several_processes_at_once_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainError, match="several processes"):
+        prepare(str(folder / "model"), plan_of(DOWN), settings(folder))
