@@ -1,5 +1,6 @@
 """All of a training run that can be checked before the model is loaded."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,12 +121,17 @@ def _check_rows(base: Base, rows: Any, settings: TrainSettings) -> None:
 
 
 def _forecast(base: Base, plan: Plan, settings: TrainSettings, dataset: Any) -> Forecast:
-    """The memory of the largest batch that there could be: the longest rows, all in one."""
-    lengths = [len(ids) for ids in dataset["input_ids"]]
+    """The memory of the largest batch that there could be: the longest rows, all in one.
+
+    On a CPU they lie end to end and take their own lengths, elsewhere they are padded.
+    """
+    lengths = sorted(len(ids) for ids in dataset["input_ids"])
+    largest = lengths[-settings.batch_size :]
+    on_cpu = settings.device == "cpu"
     learned = sorted(sum(label != UNLABELLED for label in row) for row in dataset["labels"])
     shape = TrainingShape(
-        batch_size=settings.batch_size,
-        max_length=max(lengths),
+        batch_size=len(largest),
+        max_length=math.ceil(sum(largest) / len(largest)) if on_cpu else lengths[-1],
         precision=settings.precision,
         optimizer=settings.optimizer,
         gradient_checkpointing=settings.grad_checkpointing,
