@@ -68,8 +68,7 @@ def forecasts(shapes: Shapes, shape: TrainingShape) -> Callable[[Plan], Forecast
     model = architecture_of(shapes, places)
 
     def forecast_of(plan: Plan) -> Forecast:
-        named = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
-        if strays := [name for name in named if name not in shapes]:
+        if strays := [name for name in plan.reached if name not in shapes]:
             raise PlanError(
                 f"the plan names tensors that this model does not have: {few_names(strays)}",
                 "make it for this model",
@@ -185,7 +184,7 @@ def _moments(
     compute = shape.compute_bytes
     trained_bytes = trained_weight_bytes(shape.precision, compute)
     train = frozenset(plan.train)
-    adapted = frozenset(plan.lora.matrices if plan.lora else ())
+    adapted = frozenset(plan.adapted)
     # An embedding that trains in float32 makes the whole residual stream float32.
     wide_stream = trained_bytes == FLOAT32 and not train.isdisjoint(model.before)
     run = Pass(

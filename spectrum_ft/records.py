@@ -238,6 +238,16 @@ class Plan:
     command: str = field(default="")
     """The command line that made it, with tokens redacted and the home folder as `~`."""
 
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """The matrices that carry an adapter."""
+        return self.lora.matrices if self.lora else ()
+
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """Every tensor that the plan names: what trains in full, then what carries an adapter."""
+        return (*self.train, *self.adapted)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:

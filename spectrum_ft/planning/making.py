@@ -98,11 +98,10 @@ def plans_by_share(report: ScanReport, request: PlanRequest) -> Callable[[float]
             counts=_counts(report, train, lora),
             command=command_line(),
         )
-        moved = (*train, *(lora.matrices if lora else ()))
         return Planned(
             plan=plan,
             choices=tuple(choices),
-            lowest_layer=lowest_trained_layer(places, moved),
+            lowest_layer=lowest_trained_layer(places, plan.reached),
             tied_head=tied_head,
             bare_experts=lora is not None and has_experts(places),
         )

@@ -4,7 +4,6 @@ Nothing is loaded or quantized here, so it works inside anyone's own loop or Tra
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,5 +237,4 @@ def _lowest_layer(model: Any, trained: dict[str, nn.Parameter], plan: Plan) -> i
     embedding = model.get_input_embeddings().weight
     if any(parameter is embedding for parameter in trained.values()):
         return None  # also where a tied head was named
-    reached: Sequence[str] = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
-    return lowest_trained_layer(place_tensors(reached), reached)
+    return lowest_trained_layer(place_tensors(plan.reached), plan.reached)

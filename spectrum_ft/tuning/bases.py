@@ -106,8 +106,7 @@ def fit_plan(plan: Plan, base: Base) -> Plan:
         )
     if base.source_fingerprint == own or made_for == own:
         return plan
-    wanted = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
-    if lost := [name for name in wanted if name not in base.renamed]:
+    if lost := [name for name in plan.reached if name not in base.renamed]:
         raise PlanError(
             f"{few_names(lost)}: has no counterpart of its own in the converted model",
             f"scan and plan the conversion: {base.folder}",

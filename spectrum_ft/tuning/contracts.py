@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from spectrum_ft.checkpoints.file_reading import read_range
-from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.errors import PlanError, TrainError, few_names
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records import Forecast, Plan
@@ -35,9 +34,7 @@ def make_contract(
     trained = sum(sizes[name] for name in plan.train)
     packed = sum(sizes[name] for name in quantized)
     total = base.checkpoint.num_params
-    matrices = plan.lora.matrices if plan.lora else ()
     rank = plan.lora.r if plan.lora else 0
-    reached = (*plan.train, *matrices)
     return Contract(
         source=base.source,
         device=device,
@@ -45,13 +42,13 @@ def make_contract(
         precision=settings.precision,
         trained_tensors=len(plan.train),
         trained=trained,
-        adapters=len(matrices),
-        adapter_weights=sum(rank * sum(shapes[name]) for name in matrices),
+        adapters=len(plan.adapted),
+        adapter_weights=sum(rank * sum(shapes[name]) for name in plan.adapted),
         quantized=packed,
         frozen=total - trained - packed,
         total=total,
         base=plan.base,
-        lowest_layer=lowest_trained_layer(place_tensors(list(sizes)), reached),
+        lowest_layer=lowest_trained_layer(base.checkpoint.places, plan.reached),
         layers=base.checkpoint.num_layers,
         steps=steps,
         forecast=forecast,
@@ -64,29 +61,27 @@ def check_names(base: Base, plan: Plan) -> None:
     from difflib import get_close_matches
 
     known = {entry.name for entry in base.checkpoint.entries}
-    wanted = (*plan.train, *(plan.lora.matrices if plan.lora else ()))
-    if not wanted:
+    if not plan.reached:
         raise PlanError("this plan trains nothing", "plan again, or name what to train")
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in plan.reached if name not in known]
     if unknown:
         close = get_close_matches(unknown[0], known, n=3)
         raise PlanError(
             f"{len(unknown)} of the plan's names are not in this model: {few_names(unknown)}",
             f"did you mean {few_names(close)}?" if close else "was it made for another model?",
         )
-    places = place_tensors([entry.name for entry in base.checkpoint.entries])
     flat = {entry.name for entry in base.checkpoint.entries if len(entry.shape) != 2}
     bare = [
         name
-        for name in (plan.lora.matrices if plan.lora else ())
-        if name in flat or places[name].role != "block"
+        for name in plan.adapted
+        if name in flat or base.checkpoint.places[name].role != "block"
     ]
     if bare:
         raise PlanError(
             f"{few_names(bare)}: not a matrix of a block, so no adapter fits",
             "leave it out of lora.matrices",
         )
-    both = sorted(set(plan.train) & set(plan.lora.matrices if plan.lora else ()))
+    both = sorted(set(plan.train) & set(plan.adapted))
     if both:
         raise PlanError(
             f"{few_names(both)}: planned to train in full and to carry an adapter",

@@ -11,12 +11,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from spectrum_ft.errors import CheckpointError
-from spectrum_ft.staging import drop_folder
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.progress import Progress
 from spectrum_ft.tuning.randomness import random_state, set_random_state
 from spectrum_ft.tuning.state_files import read_state, write_state
-from spectrum_ft.tuning.step_folders import prune_steps, step_folder, writing_step
+from spectrum_ft.tuning.step_folders import (
+    drop_steps_after,
+    prune_steps,
+    step_folder,
+    writing_step,
+)
 from spectrum_ft.tuning.tensor_files import write_tensors
 
 TRAINED = "trained.safetensors"
@@ -70,9 +74,7 @@ class RunCheckpoints:
 
     def drop_later(self, step: int) -> None:
         """Drop the checkpoints after `step`, from where the run goes on and makes them anew."""
-        for folder in self.folder.glob("step-*"):
-            if folder.name > self.folder_of(step).name:
-                drop_folder(folder)
+        drop_steps_after(self.folder, step)
 
     def read_weights(self, folder: Path, applied: Applied) -> None:
         """Put the trained tensors and adapters of the checkpoint in `folder` into the model."""

@@ -115,13 +115,23 @@ def prune_steps(
         if step <= written and _run_of(folder) == run_id
     ]
     for step in set(own[:-keep]) - {best_step}:
-        folder = step_folder(checkpoints, step)
-        try:
-            drop_folder(folder)
-        except OSError as fault:
-            raise OutputError(
-                f"{folder}: cannot be deleted ({fault.strerror})", "check its permissions"
-            ) from None
+        _drop(step_folder(checkpoints, step))
+
+
+def drop_steps_after(checkpoints: Path, step: int) -> None:
+    """Delete the checkpoints of later steps, of whichever run. Raises `OutputError`."""
+    for number, folder in _steps(checkpoints).items():
+        if number > step:
+            _drop(folder)
+
+
+def _drop(folder: Path) -> None:
+    try:
+        drop_folder(folder)
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: cannot be deleted ({fault.strerror})", "check its permissions"
+        ) from None
 
 
 def _steps(checkpoints: Path) -> dict[int, Path]:
