@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from spectrum_ft.train_records import TrainSettings as TrainSettings
     from spectrum_ft.tuning.applying import Applied as Applied
     from spectrum_ft.tuning.applying import apply_plan as apply_plan
-    from spectrum_ft.tuning.merging import merge as merge
+    from spectrum_ft.tuning.merges.merging import merge as merge
     from spectrum_ft.tuning.training import prepare_training as prepare_training
     from spectrum_ft.tuning.training import train as train
 
@@ -58,7 +58,7 @@ _HOMES = {
     "TrainingShape": "memory",
     "apply_plan": "tuning.applying",
     "forecast": "memory",
-    "merge": "tuning.merging",
+    "merge": "tuning.merges.merging",
     "prepare_training": "tuning.training",
     "train": "tuning.training",
     "Checkpoint": "checkpoints.checkpoint",

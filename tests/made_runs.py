@@ -10,8 +10,8 @@ from spectrum_ft.environment import current_environment
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import Base, DataSummary, LoraSettings, Plan, PlanModel, PlanPolicy
 from spectrum_ft.train_records import Contract, TrainRun, TrainSettings
-from spectrum_ft.tuning.manifests import write_manifest
-from spectrum_ft.tuning.tensor_files import write_tensors
+from spectrum_ft.tuning.runs.manifests import write_manifest
+from spectrum_ft.tuning.runs.tensor_files import write_tensors
 
 RANK, ALPHA = 4, 8.0
 

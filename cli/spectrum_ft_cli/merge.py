@@ -10,8 +10,8 @@ import click
 
 from spectrum_ft.errors import OutputError
 from spectrum_ft.record_files import STDIN, to_json
-from spectrum_ft.tuning.merge_jobs import MergeDtype, MergeJob, Onto, prepare_merge
-from spectrum_ft.tuning.merging import MergedTensor, MergeReport, iter_merge, report_merge
+from spectrum_ft.tuning.merges.merge_jobs import MergeDtype, MergeJob, Onto, prepare_merge
+from spectrum_ft.tuning.merges.merging import MergedTensor, MergeReport, iter_merge, report_merge
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.talk import Talk
 

@@ -8,7 +8,7 @@ from spectrum_ft.errors import RecordError
 from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.train_records import RUN_SCHEMA, TrainRun
-from spectrum_ft.tuning.run_folder import RECORD, START, read_run
+from spectrum_ft.tuning.runs.run_folder import RECORD, START, read_run
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.scan import plan_to_show
 from spectrum_ft_cli.show import show_scan

@@ -16,7 +16,7 @@ from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import STDIN, read_bytes_of, to_json
 from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
-from spectrum_ft.tuning.run_folder import CHECKPOINTS, PLAN
+from spectrum_ft.tuning.runs.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.libraries import quiet_libraries
 from spectrum_ft_cli.scan import run_scan

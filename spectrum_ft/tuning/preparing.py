@@ -15,15 +15,15 @@ from spectrum_ft.tuning.contracts import (
     planned_steps,
     refuse_if_too_large,
 )
-from spectrum_ft.tuning.data_files import read_rows
+from spectrum_ft.tuning.data.encoding import Encoded, encode
+from spectrum_ft.tuning.data.files import read_rows
+from spectrum_ft.tuning.data.labelling import UNLABELLED
+from spectrum_ft.tuning.data.packing import pack
+from spectrum_ft.tuning.data.tokenizers import read_tokenizer
 from spectrum_ft.tuning.devices import decide, device_name, torch_device
-from spectrum_ft.tuning.encoding import Encoded, encode
-from spectrum_ft.tuning.labelling import UNLABELLED
 from spectrum_ft.tuning.loading import planned_quantized
 from spectrum_ft.tuning.optimizing import check_optimizer, check_rounding
-from spectrum_ft.tuning.packing import pack
 from spectrum_ft.tuning.process_memory import available_bytes
-from spectrum_ft.tuning.tokenizers import read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,9 @@ from spectrum_ft.tuning.guarding import MovementCheck, check_held_out, check_ste
 from spectrum_ft.tuning.loading import as_unquantized
 from spectrum_ft.tuning.losses import held_out_loss, learned_positions, summed_loss
 from spectrum_ft.tuning.optimizing import parameter_groups
-from spectrum_ft.tuning.progress import Meter
 from spectrum_ft.tuning.rounding import StochasticRounding
-from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
+from spectrum_ft.tuning.runs.progress import Meter
+from spectrum_ft.tuning.runs.run_checkpoints import RunCheckpoints
 
 STATE = "trainer_state.json"
 

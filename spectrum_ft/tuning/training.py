@@ -33,12 +33,12 @@ from spectrum_ft.tuning.process_memory import (
     reset_peak,
     resident_bytes,
 )
-from spectrum_ft.tuning.progress import Meter, Progress
-from spectrum_ft.tuning.results import folder_bytes, moved_share, write_result
-from spectrum_ft.tuning.room import check_room
-from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
-from spectrum_ft.tuning.run_folder import START, RunFolder, open_run
-from spectrum_ft.tuning.step_folders import newest_step, recover_steps, verify_step
+from spectrum_ft.tuning.runs.progress import Meter, Progress
+from spectrum_ft.tuning.runs.results import folder_bytes, moved_share, write_result
+from spectrum_ft.tuning.runs.room import check_room
+from spectrum_ft.tuning.runs.run_checkpoints import RunCheckpoints
+from spectrum_ft.tuning.runs.run_folder import START, RunFolder, open_run
+from spectrum_ft.tuning.runs.step_folders import newest_step, recover_steps, verify_step
 
 
 class Stopped(Exception):

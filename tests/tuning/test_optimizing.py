@@ -11,7 +11,7 @@ from spectrum_ft.errors import TrainError
 from spectrum_ft.train_records import TrainSettings
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.optimizing import ANYWHERE, ON_CUDA, check_optimizer, parameter_groups
-from spectrum_ft.tuning.state_files import read_state, write_state
+from spectrum_ft.tuning.runs.state_files import read_state, write_state
 from tiny_models import plan_of, tiny_config
 
 # PEFT asks transformers by a name that transformers means to drop.

@@ -19,8 +19,8 @@ from spectrum_ft.train_records import TrainRun, TrainSettings
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.bases import fit_plan, open_base
 from spectrum_ft.tuning.losses import evaluating, held_out_loss
-from spectrum_ft.tuning.merge_jobs import Onto
-from spectrum_ft.tuning.merging import merge
+from spectrum_ft.tuning.merges.merge_jobs import Onto
+from spectrum_ft.tuning.merges.merging import merge
 from spectrum_ft.tuning.training import prepare_training
 
 pytestmark = [

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from spectrum_ft.errors import CheckpointError
-from spectrum_ft.tuning.manifests import write_manifest
-from spectrum_ft.tuning.run_checkpoints import RANDOMNESS
-from spectrum_ft.tuning.step_folders import step_folder, verify_step
+from spectrum_ft.tuning.runs.manifests import write_manifest
+from spectrum_ft.tuning.runs.run_checkpoints import RANDOMNESS
+from spectrum_ft.tuning.runs.step_folders import step_folder, verify_step
 from tiny_models import write_messages, write_tiny_llama
 
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")

@@ -21,12 +21,12 @@ from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.bases import open_base
+from spectrum_ft.tuning.data.packing import pack
 from spectrum_ft.tuning.loading import load_for_training
 from spectrum_ft.tuning.optimizing import ANYWHERE
-from spectrum_ft.tuning.packing import pack
-from spectrum_ft.tuning.progress import Meter, Progress
-from spectrum_ft.tuning.run_checkpoints import RunCheckpoints
-from spectrum_ft.tuning.step_folders import step_folder, verify_step
+from spectrum_ft.tuning.runs.progress import Meter, Progress
+from spectrum_ft.tuning.runs.run_checkpoints import RunCheckpoints
+from spectrum_ft.tuning.runs.step_folders import step_folder, verify_step
 from spectrum_ft.tuning.trainer import SelectiveTrainer
 from spectrum_ft.tuning.training import Stopped, prepare_training
 from tiny_models import plan_of, tiny_tokenizer, write_messages, write_tiny, write_tiny_llama

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from spectrum_ft.errors import CheckpointError, DataError, OutputError, PlanError, TrainError
 from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
-from spectrum_ft.tuning.merging import merge
+from spectrum_ft.tuning.merges.merging import merge
 from spectrum_ft.tuning.preparing import prepare
 from spectrum_ft.tuning.training import Stopped, prepare_training, train
 from tiny_models import plan_of, write_messages, write_tiny, write_tiny_llama, write_tiny_mixtral
@@ -130,7 +130,7 @@ def test_other_names_for_the_same_things_are_no_other_run(
 def test_what_the_disk_has_no_room_for_is_refused_before_training(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spectrum_ft.tuning.room.free_bytes", lambda path: 2**20)
+    monkeypatch.setattr("spectrum_ft.tuning.runs.room.free_bytes", lambda path: 2**20)
     with pytest.raises(OutputError, match="bytes there, 1,048,576 are free"):
         run_of(folder, "run", max_steps=2)
     assert not (folder / "run" / "metrics.jsonl").exists()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from transformers import get_scheduler
 
 from spectrum_ft.errors import CheckpointError, RecordError
-from spectrum_ft.tuning.state_files import read_state, write_state
+from spectrum_ft.tuning.runs.state_files import read_state, write_state
 
 
 def assert_same(one: Any, other: Any) -> None:

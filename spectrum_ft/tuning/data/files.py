@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from spectrum_ft.checkpoints.file_reading import identity, open_regular
 from spectrum_ft.errors import CheckpointError, DataError
-from spectrum_ft.tuning.data_formats import Opened, read_csv, read_json, read_parquet
-from spectrum_ft.tuning.data_hub import is_data_set_id, read_data_set
-from spectrum_ft.tuning.data_rows import FIELDS, Placed, Rows, check_targets, gather_rows
+from spectrum_ft.tuning.data.formats import Opened, read_csv, read_json, read_parquet
+from spectrum_ft.tuning.data.hub import is_data_set_id, read_data_set
+from spectrum_ft.tuning.data.rows import FIELDS, Placed, Rows, check_targets, gather_rows
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectrum_ft.errors import DataError
-from spectrum_ft.tuning.data_shapes import Conversation
+from spectrum_ft.tuning.data.shapes import Conversation
 
 Span = tuple[int, int]
 """The first character, and the one after the last."""

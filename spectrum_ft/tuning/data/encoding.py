@@ -9,10 +9,10 @@ from spectrum_ft.environment import shown_path
 from spectrum_ft.errors import DataError
 from spectrum_ft.records import DataSummary
 from spectrum_ft.train_records import TrainOn
-from spectrum_ft.tuning.chat_spans import Written, find_answers, write_conversation
-from spectrum_ft.tuning.data_rows import Row, Rows
-from spectrum_ft.tuning.data_shapes import Passage, Shape, recognise
-from spectrum_ft.tuning.labelling import UNLABELLED, Labelled, label
+from spectrum_ft.tuning.data.chat_spans import Written, find_answers, write_conversation
+from spectrum_ft.tuning.data.labelling import UNLABELLED, Labelled, label
+from spectrum_ft.tuning.data.rows import Row, Rows
+from spectrum_ft.tuning.data.shapes import Passage, Shape, recognise
 
 if TYPE_CHECKING:
     from datasets import Dataset

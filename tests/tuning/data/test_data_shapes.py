@@ -7,9 +7,9 @@ import pytest
 
 from chat_data import turns, write_jsonl
 from spectrum_ft.errors import MAX_MESSAGE, DataError
-from spectrum_ft.tuning.data_files import read_rows
-from spectrum_ft.tuning.data_rows import Rows
-from spectrum_ft.tuning.data_shapes import Conversation, Example, Passage, recognise
+from spectrum_ft.tuning.data.files import read_rows
+from spectrum_ft.tuning.data.rows import Rows
+from spectrum_ft.tuning.data.shapes import Conversation, Example, Passage, recognise
 
 SHAREGPT = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
 TALK = turns("q", "a")

@@ -14,13 +14,13 @@ import pytest
 
 from making import assert_fit_to_show
 from spectrum_ft.errors import CheckpointError, OutputError
-from spectrum_ft.tuning.manifests import (
+from spectrum_ft.tuning.runs.manifests import (
     CheckpointDamaged,
     read_manifest,
     verify_manifest,
     write_manifest,
 )
-from spectrum_ft.tuning.step_folders import (
+from spectrum_ft.tuning.runs.step_folders import (
     newest_step,
     prune_steps,
     recover_steps,
@@ -122,8 +122,8 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from spectrum_ft import staging
-from spectrum_ft.tuning import manifests
-from spectrum_ft.tuning.step_folders import writing_step
+from spectrum_ft.tuning.runs import manifests
+from spectrum_ft.tuning.runs.step_folders import writing_step
 
 def die(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,10 +7,15 @@ from numpy.typing import NDArray
 
 from spectrum_ft.checkpoints.checkpoint import read_bytes
 from spectrum_ft.errors import CheckpointError, OutputError, few_names
-from spectrum_ft.tuning.deltas import Adapter
-from spectrum_ft.tuning.dequantized import ROUNDINGS
-from spectrum_ft.tuning.merge_jobs import MergeJob
-from spectrum_ft.tuning.tensor_files import StoredTensor, load_tensor, tensor_bytes, torch_dtype
+from spectrum_ft.tuning.merges.deltas import Adapter
+from spectrum_ft.tuning.merges.dequantized import ROUNDINGS
+from spectrum_ft.tuning.merges.merge_jobs import MergeJob
+from spectrum_ft.tuning.runs.tensor_files import (
+    StoredTensor,
+    load_tensor,
+    tensor_bytes,
+    torch_dtype,
+)
 
 if TYPE_CHECKING:
     import torch

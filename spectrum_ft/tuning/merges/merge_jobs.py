@@ -12,11 +12,11 @@ from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, OutputError, few_names
 from spectrum_ft.staging import free_bytes
 from spectrum_ft.train_records import TrainRun
-from spectrum_ft.tuning.deltas import Delta, finished_run, read_delta, stores_transposed
-from spectrum_ft.tuning.manifests import verify_manifest
-from spectrum_ft.tuning.merged_folder import check_target, companions, read_config_table
-from spectrum_ft.tuning.run_folder import RESULT
-from spectrum_ft.tuning.tensor_files import StoredTensor, in_file_order
+from spectrum_ft.tuning.merges.deltas import Delta, finished_run, read_delta, stores_transposed
+from spectrum_ft.tuning.merges.merged_folder import check_target, companions, read_config_table
+from spectrum_ft.tuning.runs.manifests import verify_manifest
+from spectrum_ft.tuning.runs.run_folder import RESULT
+from spectrum_ft.tuning.runs.tensor_files import StoredTensor, in_file_order
 
 Onto = Literal["base", "dequantized"]
 MergeDtype = Literal["auto", "float32", "bfloat16", "float16"]

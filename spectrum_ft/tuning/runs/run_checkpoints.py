@@ -12,16 +12,16 @@ from torch import Tensor
 
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.tuning.applying import Applied
-from spectrum_ft.tuning.progress import Progress
 from spectrum_ft.tuning.randomness import random_state, set_random_state
-from spectrum_ft.tuning.state_files import read_state, write_state
-from spectrum_ft.tuning.step_folders import (
+from spectrum_ft.tuning.runs.progress import Progress
+from spectrum_ft.tuning.runs.state_files import read_state, write_state
+from spectrum_ft.tuning.runs.step_folders import (
     drop_steps_after,
     prune_steps,
     step_folder,
     writing_step,
 )
-from spectrum_ft.tuning.tensor_files import write_tensors
+from spectrum_ft.tuning.runs.tensor_files import write_tensors
 
 TRAINED = "trained.safetensors"
 ADAPTERS = "adapters.safetensors"

@@ -11,7 +11,7 @@ from typing import Any
 
 from spectrum_ft.errors import DataError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
-from spectrum_ft.tuning.data_rows import Row, Rows
+from spectrum_ft.tuning.data.rows import Row, Rows
 
 ROLES = {
     "system": "system",

@@ -20,8 +20,8 @@ from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.record_files import parse_record, read_bytes_of
 from spectrum_ft.train_records import TrainRun
-from spectrum_ft.tuning.dequantized import ROUNDINGS
-from spectrum_ft.tuning.run_folder import RECORD, read_run
+from spectrum_ft.tuning.merges.dequantized import ROUNDINGS
+from spectrum_ft.tuning.runs.run_folder import RECORD, read_run
 
 TRAINED = "trained.safetensors"
 ADAPTERS = "adapter_model.safetensors"

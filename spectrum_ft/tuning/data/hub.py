@@ -9,7 +9,7 @@ from typing import Any
 
 from spectrum_ft.checkpoints.hub_errors import no_answer
 from spectrum_ft.errors import DataError
-from spectrum_ft.tuning.data_rows import FIELDS, Placed, Rows, gather_rows, without_nulls
+from spectrum_ft.tuning.data.rows import FIELDS, Placed, Rows, gather_rows, without_nulls
 
 SPLIT = "train"
 """The part of a data set that is read."""

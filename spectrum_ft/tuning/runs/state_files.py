@@ -21,7 +21,7 @@ from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.record_files import check_schema, parse_record, read_bytes_of
-from spectrum_ft.tuning.tensor_files import (
+from spectrum_ft.tuning.runs.tensor_files import (
     StoredTensor,
     in_file_order,
     load_tensor,

@@ -9,9 +9,9 @@ from spectrum_ft.checkpoints.checkpoint import read_tensor
 from spectrum_ft.staging import staged
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.bases import Base
-from spectrum_ft.tuning.manifests import write_manifest
-from spectrum_ft.tuning.run_checkpoints import write_trained
-from spectrum_ft.tuning.tensor_files import write_tensors
+from spectrum_ft.tuning.runs.manifests import write_manifest
+from spectrum_ft.tuning.runs.run_checkpoints import write_trained
+from spectrum_ft.tuning.runs.tensor_files import write_tensors
 
 
 def write_result(folder: Path, applied: Applied, *, base: Base, run_id: str, step: int) -> None:

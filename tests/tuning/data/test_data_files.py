@@ -14,8 +14,8 @@ import pytest
 
 from chat_data import banking77_messages, shared_or_skip, write_jsonl
 from spectrum_ft.errors import MAX_MESSAGE, DataError
-from spectrum_ft.tuning import data_formats
-from spectrum_ft.tuning.data_files import read_rows
+from spectrum_ft.tuning.data import formats as data_formats
+from spectrum_ft.tuning.data.files import read_rows
 
 ROW = {"prompt": "2 + 2 =", "completion": "4"}
 LINE = json.dumps(ROW).encode() + b"\n"

@@ -15,7 +15,7 @@ from made_runs import write_run
 from spectrum_ft.errors import OutputError, RecordError, TrainError
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft.train_records import RunStart, TrainRun, TrainSettings, TrainStep
-from spectrum_ft.tuning.run_folder import RunFolder, open_run, read_run
+from spectrum_ft.tuning.runs.run_folder import RunFolder, open_run, read_run
 from tiny_models import plan_of
 
 PLAN = plan_of("model.layers.1.mlp.down_proj.weight")

@@ -17,9 +17,9 @@ from chat_data import (
     turns,
 )
 from spectrum_ft.errors import MAX_MESSAGE, DataError
-from spectrum_ft.tuning.data_files import read_rows
-from spectrum_ft.tuning.data_rows import Row, Rows
-from spectrum_ft.tuning.encoding import Encoded, encode
+from spectrum_ft.tuning.data.encoding import Encoded, encode
+from spectrum_ft.tuning.data.files import read_rows
+from spectrum_ft.tuning.data.rows import Row, Rows
 
 # As Qwen 3 does: what was thought before an answer stays only in the last turn.
 FORGETFUL = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from spectrum_ft.errors import DataError
-from spectrum_ft.tuning.chat_spans import Span, Written
+from spectrum_ft.tuning.data.chat_spans import Span, Written
 
 UNLABELLED = -100
 """The label of a token that is not learned, as PyTorch's cross-entropy ignores it."""

@@ -8,11 +8,17 @@ from pathlib import Path
 
 from spectrum_ft.checkpoints.folder import INDEX, SINGLE
 from spectrum_ft.staging import staged
-from spectrum_ft.tuning.merge_jobs import MAX_SHARD_BYTES, MergeDtype, MergeJob, Onto, prepare_merge
-from spectrum_ft.tuning.merged_folder import companions, copy_file, write_config
-from spectrum_ft.tuning.merged_values import How, merged_content
-from spectrum_ft.tuning.model_card import model_card
-from spectrum_ft.tuning.tensor_files import writing_tensors
+from spectrum_ft.tuning.merges.merge_jobs import (
+    MAX_SHARD_BYTES,
+    MergeDtype,
+    MergeJob,
+    Onto,
+    prepare_merge,
+)
+from spectrum_ft.tuning.merges.merged_folder import companions, copy_file, write_config
+from spectrum_ft.tuning.merges.merged_values import How, merged_content
+from spectrum_ft.tuning.merges.model_card import model_card
+from spectrum_ft.tuning.runs.tensor_files import writing_tensors
 
 MERGE_SCHEMA = "spectrum-ft/merge@1"
 

@@ -31,9 +31,9 @@ from made_runs import ALPHA, RANK, Factors, write_run
 from making import write_llama
 from spectrum_ft.checkpoints.folder import read_folder
 from spectrum_ft.errors import CheckpointError, OutputError, RecordError, SpectrumError
-from spectrum_ft.tuning.manifests import write_manifest
-from spectrum_ft.tuning.merge_jobs import MergeDtype, prepare_merge
-from spectrum_ft.tuning.merging import iter_merge, merge
+from spectrum_ft.tuning.merges.merge_jobs import MergeDtype, prepare_merge
+from spectrum_ft.tuning.merges.merging import iter_merge, merge
+from spectrum_ft.tuning.runs.manifests import write_manifest
 from tiny_models import write_messages, write_tiny_llama, write_tiny_mixtral
 
 Q = "model.layers.0.self_attn.q_proj.weight"  # square
@@ -306,7 +306,7 @@ from spectrum_ft.train_records import TrainSettings
 from spectrum_ft.tuning.applying import apply_plan
 from spectrum_ft.tuning.bases import open_base
 from spectrum_ft.tuning.loading import load_for_training
-from spectrum_ft.tuning.merging import merge
+from spectrum_ft.tuning.merges.merging import merge
 from spectrum_ft.tuning.training import prepare_training
 from transformers import AutoModelForCausalLM
 
@@ -790,7 +790,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from spectrum_ft import staging
-from spectrum_ft.tuning import merging
+from spectrum_ft.tuning.merges import merging
 
 def die(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spectrum_ft.tuning.data_hub import is_data_set_id
+from spectrum_ft.tuning.data.hub import is_data_set_id
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LINES = b'{"question": "q", "answer": "a", "id": 1}\n{"question": "r", "answer": null}\n'
@@ -23,7 +23,7 @@ FILES = {"acme/chats": {"train.jsonl": LINES}, "acme/code": {"code.py": b"raise 
 READ = """
 import json, sys
 from spectrum_ft.errors import DataError
-from spectrum_ft.tuning.data_files import read_rows
+from spectrum_ft.tuning.data.files import read_rows
 try:
     rows = read_rows(sys.argv[1], {"question": "prompt", "answer": "completion"})
 except DataError as error:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from spectrum_ft.errors import DataError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
-from spectrum_ft.tuning.data_rows import Placed, without_nulls
+from spectrum_ft.tuning.data.rows import Placed, without_nulls
 
 MAX_LINE_BYTES = 64 * 2**20
 """The longest line, and so the longest example, that is read."""

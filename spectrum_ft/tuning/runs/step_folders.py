@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spectrum_ft.errors import CheckpointError, OutputError
 from spectrum_ft.staging import clear_leftovers, drop_folder, staged
-from spectrum_ft.tuning.manifests import (
+from spectrum_ft.tuning.runs.manifests import (
     CheckpointDamaged,
     read_manifest,
     verify_manifest,

@@ -1,0 +1,1 @@
+"""Data, from a file or the Hub to tokens and labels."""

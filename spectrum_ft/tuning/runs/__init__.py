@@ -1,0 +1,1 @@
+"""The folder that a run keeps itself in: checkpoints, states, manifests, the result."""
