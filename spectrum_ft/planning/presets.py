@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from spectrum_ft.checkpoints.naming import Role
 from spectrum_ft.planning.adapters import LoraRecipe
@@ -54,6 +55,10 @@ def _published(matrices: Sequence[ScannedMatrix], ranking: Ranking) -> Take:
     return lambda share: reference_choices(matrices, share)
 
 
+Standing = Literal["candidate", "rival", "context"]
+"""What a comparison asks of an arm: whether it is better than the rivals, or nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """How a plan of this name is made: the values that a user could give as options."""
@@ -76,23 +81,32 @@ class Preset:
     """Whether the choice depends on a score."""
     as_published: bool = False
     """Whether the policy sees every matrix, and the published script's constant lines are added."""
+    standing: Standing = "context"
+    """What a comparison asks of it."""
 
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset(name="spectrum", meaning="the best of each kind", policy=_taking(by_score)),
+        Preset(
+            name="spectrum",
+            meaning="the best of each kind",
+            policy=_taking(by_score),
+            standing="candidate",
+        ),
         Preset(
             name="spectrum-nf4",
             meaning="the same, with the rest kept in 4 bits",
             policy=_taking(by_score),
             base="nf4",
+            standing="candidate",
         ),
         Preset(
             name="reference",
             meaning="what the published script trains, embeddings and head included",
             policy=_published,
             as_published=True,
+            standing="candidate",
         ),
         Preset(
             name="spectrum-qlora",
@@ -100,6 +114,7 @@ PRESETS: Mapping[str, Preset] = {
             policy=_taking(by_score),
             base="nf4",
             lora=LoraRecipe(on="picked"),
+            standing="candidate",
         ),
         Preset(
             name="hybrid",
@@ -107,6 +122,7 @@ PRESETS: Mapping[str, Preset] = {
             policy=_taking(by_score),
             base="nf4",
             lora=LoraRecipe(on="rest"),
+            standing="candidate",
         ),
         Preset(
             name="lora",
@@ -120,6 +136,7 @@ PRESETS: Mapping[str, Preset] = {
             base="nf4",
             lora=LoraRecipe(on="rest"),
             uses_score=False,
+            standing="rival",
         ),
         Preset(
             name="qlora-paper",
@@ -128,6 +145,7 @@ PRESETS: Mapping[str, Preset] = {
             base="nf4",
             lora=LoraRecipe(on="rest", r=32, alpha=16.0),
             uses_score=False,
+            standing="rival",
         ),
         Preset(
             name="full",
@@ -141,6 +159,7 @@ PRESETS: Mapping[str, Preset] = {
             meaning="control: drawn at random",
             policy=_taking(by_chance),
             uses_score=False,
+            standing="rival",
         ),
         Preset(
             name="top-layers",

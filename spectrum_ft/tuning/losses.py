@@ -28,6 +28,28 @@ def summed_loss(model: Any, head: nn.Module, inputs: Mapping[str, Tensor]) -> tu
     hidden states of the positions that are not learned are dropped in front of `head`, so that
     whatever the model does to its logits (scaling, soft caps) is done to the others as always.
     """
+    logits, targets = _learned_logits(model, head, inputs)
+    return functional.cross_entropy(logits, targets, reduction="sum"), len(targets)
+
+
+@torch.no_grad()
+def row_losses(
+    model: Any, head: nn.Module, inputs: Mapping[str, Tensor]
+) -> list[tuple[float, int]]:
+    """What `summed_loss` returns, for each row of `inputs` on its own."""
+    logits, targets = _learned_logits(model, head, inputs)
+    losses = functional.cross_entropy(logits, targets, reduction="none").double()
+    counts = learned_positions(inputs["labels"]).sum(dim=1).tolist()
+    return [
+        (float(of_row.sum()), count)
+        for of_row, count in zip(torch.split(losses, counts), counts, strict=True)
+    ]
+
+
+def _learned_logits(
+    model: Any, head: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The logits of the positions that predict a learned token, row by row, and those tokens."""
     labels = inputs["labels"]
     learned = learned_positions(labels)  # (rows, length - 1)
     targets = labels[:, 1:][learned]  # (learned)
@@ -42,7 +64,7 @@ def summed_loss(model: Any, head: nn.Module, inputs: Mapping[str, Tensor]) -> tu
         logits = model(**rest, use_cache=False).logits[0]  # (learned, vocabulary)
     finally:
         handle.remove()
-    return functional.cross_entropy(logits.float(), targets, reduction="sum"), len(targets)
+    return logits.float(), targets
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ def prepare(
         quantized=quantized,
         steps=planned_steps(len(dataset), settings),
         device=device_name(device),
-        forecast=_forecast(base, plan, settings, dataset),
+        forecast=forecast_training(base, plan, settings, dataset),
         available_bytes=available_bytes(device),
     )
     if not ignore_forecast:
@@ -120,7 +120,7 @@ def _check_rows(base: Base, rows: Any, settings: TrainSettings) -> None:
         )
 
 
-def _forecast(base: Base, plan: Plan, settings: TrainSettings, dataset: Any) -> Forecast:
+def forecast_training(base: Base, plan: Plan, settings: TrainSettings, dataset: Any) -> Forecast:
     """The memory of the largest batch that there could be: the longest rows, all in one.
 
     On a CPU they lie end to end and take their own lengths, elsewhere they are padded.

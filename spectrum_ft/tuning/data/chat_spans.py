@@ -54,6 +54,20 @@ def write_conversation(talk: Conversation, tokenizer: Any, place: str) -> str:
         ) from None
 
 
+def write_prompt(talk: Conversation, tokenizer: Any, place: str) -> str:
+    """`talk` as the chat template writes it, and behind it the template's prompt for an answer.
+
+    Raises `DataError` if the template refuses the turns.
+    """
+    try:
+        return _render(tokenizer, talk, len(talk.messages), prompting=True)
+    except _Unwritable as fault:
+        raise DataError(
+            f"{place}: the chat template refuses this conversation ({fault})",
+            "correct the order of its turns, or leave it out",
+        ) from None
+
+
 def find_answers(talk: Conversation, tokenizer: Any, place: str) -> Written:
     """`talk` as the chat template writes it, and in it the answers of the assistant.
 

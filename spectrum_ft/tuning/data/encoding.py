@@ -68,7 +68,7 @@ def encode(
             f"examples of {max_length} tokens hold nothing to learn", "raise --max-length"
         )
     shape = recognise(rows)
-    written = [_write(shape, row, tokenizer, train_on) for row in rows.entries]
+    written = [write_example(shape, row, tokenizer, train_on) for row in rows.entries]
     dropped = Counter(one for one in written if not isinstance(one, Written))
     counts: Counter[str] = Counter()
     longest = 0
@@ -121,8 +121,12 @@ def _table(examples: Sequence[Labelled]) -> Any:
     )
 
 
-def _write(shape: Shape, row: Row, tokenizer: Any, train_on: TrainOn) -> Written | Reason:
-    """The example in `row` as text; the reason if it has nothing to learn."""
+def write_example(shape: Shape, row: Row, tokenizer: Any, train_on: TrainOn) -> Written | Reason:
+    """The example in `row` as text; the reason if it has nothing to learn.
+
+    Raises `DataError` for a row that does not fit, and for conversations where the tokenizer has
+    no chat template.
+    """
     example = shape.read(row)
     if isinstance(example, Passage):
         return _write_passage(example, train_on)

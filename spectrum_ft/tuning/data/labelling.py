@@ -27,7 +27,7 @@ def label(texts: Sequence[Written], tokenizer: Any) -> Iterator[Labelled]:
     """
     tokenise = _by_offsets if tokenizer.is_fast else _by_pieces
     plain = any(text.plain for text in texts)
-    opening = _opening(tokenizer) if plain else []
+    opening = opening_tokens(tokenizer) if plain else []
     end = _end(tokenizer) if plain else -1
     for text, (ids, labels) in zip(texts, tokenise(texts, tokenizer), strict=True):
         if text.plain:
@@ -38,8 +38,8 @@ def label(texts: Sequence[Written], tokenizer: Any) -> Iterator[Labelled]:
         yield Labelled(ids, [UNLABELLED, *labels[1:]] if labels else labels)
 
 
-def _opening(tokenizer: Any) -> list[int]:
-    """The token that the tokenizer puts before a text, if it does."""
+def opening_tokens(tokenizer: Any) -> list[int]:
+    """The token that `tokenizer` puts before a text, in a list; an empty one if it does not."""
     around_nothing: list[int] = tokenizer("")["input_ids"]
     first = around_nothing[:1]
     return first if first == [tokenizer.bos_token_id] else []

@@ -1,6 +1,5 @@
 """The folder of a run: started, resumed, finished, or somebody else's."""
 
-import fcntl
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from spectrum_ft.errors import OutputError, TrainError
+from spectrum_ft.locking import locked
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
 from spectrum_ft.train_records import (
@@ -95,7 +95,7 @@ def open_run(path: Path, start: RunStart, *, config: str, force: bool) -> Iterat
     """
     make_folder(path)
     _refuse_strangers(path)
-    with _locked(path):
+    with locked(path / _LOCK, "another run is at work there"):
         if force:
             _clear(path)
         earlier = _earlier(path)
@@ -200,31 +200,3 @@ def _clear(path: Path) -> None:
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (PLAN, METRICS, "config.yaml", START):
         (path / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock; `OutputError` naming the process that has it."""
-    try:
-        descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except OSError as fault:
-        raise OutputError(
-            f"{path / _LOCK}: cannot be opened ({fault.strerror})",
-            "check the folder's permissions, or give another one",
-        ) from None
-    with os.fdopen(descriptor, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = file.read(20).strip() or "unknown"
-            raise OutputError(
-                f"{path}: another run is at work there (process {owner})",
-                "wait for it, or give another folder",
-            ) from None
-        try:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-        except OSError as fault:
-            raise _unwritable(path / _LOCK, fault) from fault
-        yield

@@ -1,0 +1,163 @@
+"""All that a model is going to be asked, read and checked before there is a model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spectrum_ft.errors import DataError
+from spectrum_ft.eval_records import EvalSettings
+from spectrum_ft.evaluating.answers import extracted, normalised
+from spectrum_ft.evaluating.likelihood import read_general
+from spectrum_ft.evaluating.questions import (
+    Question,
+    answered,
+    prompt_of,
+    read_questions,
+    solved_examples,
+)
+from spectrum_ft.records import DataSummary
+from spectrum_ft.tuning.data.chat_spans import Written
+from spectrum_ft.tuning.data.encoding import encode, write_example
+from spectrum_ft.tuning.data.files import read_rows
+from spectrum_ft.tuning.data.labelling import UNLABELLED, Labelled, label, opening_tokens
+from spectrum_ft.tuning.data.rows import Rows
+from spectrum_ft.tuning.data.shapes import recognise
+
+MOST_CHOICES = 200
+_SPARE_TOKENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """All that a model is going to be asked, read and checked."""
+
+    settings: EvalSettings
+    """What is measured."""
+    data: DataSummary
+    """The questions' data."""
+    places: tuple[str, ...]
+    """Where each question stands."""
+    expected: tuple[str, ...]
+    """The expected answers, taken out and normalised."""
+    learned: tuple[Labelled | None, ...] = ()
+    """The tokens that the loss is taken on; None for a question without any."""
+    prompts: tuple[list[int], ...] = ()
+    """The questions as tokens."""
+    ends: tuple[int, ...] = ()
+    """The tokens that end an answer."""
+    max_new_tokens: int = 0
+    """The longest answer that is generated."""
+    choices: tuple[str, ...] = ()
+    """What is chosen from."""
+    options: tuple[list[Labelled], ...] = ()
+    """Every question with each choice for its answer."""
+    general: tuple[Labelled, ...] = ()
+    """The general text."""
+
+
+def check_evaluation(tokenizer: Any, settings: EvalSettings) -> Examination:
+    """What a model with `tokenizer` would be asked under `settings`; no model is needed yet.
+
+    Raises `DataError` for data, patterns or examples that cannot be used.
+    """
+    rows = read_rows(settings.data, settings.columns)
+    if settings.limit is not None:
+        rows = replace(rows, entries=rows.entries[: settings.limit])
+    places = tuple(row.place for row in rows.entries)
+    summary = encode(rows, tokenizer, max_length=settings.max_length).summary
+    made = Examination(settings=settings, data=summary, places=places, expected=("",) * len(places))
+    if "loss" in settings.metrics:
+        made = replace(made, learned=_learned(rows, tokenizer, settings.max_length))
+    if settings.general is not None:
+        general = read_general(settings.general, tokenizer, settings.max_length)
+        made = replace(made, general=tuple(general))
+    if set(settings.metrics) & {"exact-match", "choice"}:
+        made = _with_questions(made, tokenizer)
+    return made
+
+
+def _learned(rows: Rows, tokenizer: Any, max_length: int) -> tuple[Labelled | None, ...]:
+    """What the loss is taken on in each row, exactly as training takes it."""
+    shape = recognise(rows)
+    written = [write_example(shape, row, tokenizer, "completions") for row in rows.entries]
+    texts = [one for one in written if isinstance(one, Written)]
+    found = iter(label(texts, tokenizer) if texts else ())
+    learned: list[Labelled | None] = []
+    for one in written:
+        whole = next(found) if isinstance(one, Written) else Labelled([], [])
+        cut = Labelled(whole.ids[:max_length], whole.labels[:max_length])
+        has_any = any(token != UNLABELLED for token in cut.labels)
+        learned.append(cut if has_any else None)
+    return tuple(learned)
+
+
+def _with_questions(made: Examination, tokenizer: Any) -> Examination:
+    settings = made.settings
+    questions = read_questions(settings.data, settings.columns, tokenizer)[: len(made.places)]
+    shots = solved_examples(settings, tokenizer)
+    texts = [prompt_of(question, shots, tokenizer) for question in questions]
+    answers = [
+        answered(question, text, question.expected, tokenizer)
+        for question, text in zip(questions, texts, strict=True)
+    ]
+    labelled = list(label(answers, tokenizer))
+    lengths = [sum(token != UNLABELLED for token in one.labels) for one in labelled]
+    prompts = [_prompt_tokens(q, t, tokenizer) for q, t in zip(questions, texts, strict=True)]
+    made = replace(
+        made,
+        expected=tuple(_expected(question, settings) for question in questions),
+        prompts=tuple(prompts),
+        ends=_ends(labelled, tokenizer),
+        max_new_tokens=settings.max_new_tokens or max(lengths) + _SPARE_TOKENS,
+    )
+    if "choice" not in settings.metrics:
+        return made
+    choices = _choices(questions, settings)
+    options = [
+        list(label([answered(q, t, choice, tokenizer) for choice in choices], tokenizer))
+        for q, t in zip(questions, texts, strict=True)
+    ]
+    return replace(made, choices=choices, options=tuple(options))
+
+
+def _expected(question: Question, settings: EvalSettings) -> str:
+    answer = extracted(question.expected, pattern_of(settings))
+    if not answer:
+        raise DataError(
+            f"{question.place}: the pattern finds no answer in the expected text",
+            "correct --answer-pattern, or that row",
+        )
+    return answer
+
+
+def pattern_of(settings: EvalSettings) -> re.Pattern[str] | None:
+    """What takes the answer out of a text; None for the whole text."""
+    return None if settings.answer_pattern is None else re.compile(settings.answer_pattern)
+
+
+def _prompt_tokens(question: Question, text: str, tokenizer: Any) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    opening = opening_tokens(tokenizer) if question.is_plain else []
+    return ids if ids[: len(opening)] == opening else opening + ids
+
+
+def _ends(answers: Sequence[Labelled], tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end an answer: the end of text, and the marker behind every answer."""
+    last = {next(t for t in reversed(one.labels) if t != UNLABELLED) for one in answers}
+    marker = last if len(last) == 1 and last <= set(tokenizer.all_special_ids) else set()
+    end_of_text = {tokenizer.eos_token_id} - {None}
+    return tuple(sorted(marker | end_of_text))
+
+
+def _choices(questions: Sequence[Question], settings: EvalSettings) -> tuple[str, ...]:
+    """The distinct expected answers, in the order in which they come up."""
+    distinct = {normalised(question.expected): question.expected for question in questions}
+    choices = tuple(distinct.values())
+    if not 2 <= len(choices) <= MOST_CHOICES:
+        raise DataError(
+            f"{settings.data}: {len(choices):,} different answers to choose from, not "
+            f"2 to {MOST_CHOICES}",
+            "leave the metric `choice` out",
+        )
+    return choices

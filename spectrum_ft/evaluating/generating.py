@@ -1,0 +1,69 @@
+"""Generating answers, many at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+
+def base_of(model: Any) -> Any:
+    """The transformers model under PEFT's wrapper, adapters inside, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    ends: Sequence[int],
+    batch_size: int,
+    temperature: float | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[int, list[int]]]:
+    """The index of each prompt with the tokens generated after it, as they are done.
+
+    An answer ends before the first of `ends`. The most likely token is taken each time; with a
+    `temperature` they are drawn, by a generator of our own that starts from `seed`. Prompts of
+    like lengths are computed together; what is generated does not depend on the company but for
+    rounding. The model's own settings of generation play no part.
+    """
+    inner = base_of(model)
+    device = next(inner.parameters()).device
+    config = type(inner.generation_config)(
+        max_new_tokens=max_new_tokens,
+        do_sample=temperature is not None,
+        temperature=temperature if temperature is not None else 1.0,
+        top_k=0,
+        top_p=1.0,
+        eos_token_id=list(ends),
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=True,
+    )
+    by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    devices = [device] if device.type == "cuda" else []
+    for start in range(0, len(by_length), batch_size):
+        batch = by_length[start : start + batch_size]
+        longest = max(len(prompts[i]) for i in batch)
+        ids = torch.full((len(batch), longest), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, i in enumerate(batch):  # padded on the left, so that answers begin together
+            ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
+            mask[row, longest - len(prompts[i]) :] = 1
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed * 1_000_003 + start)
+            written = inner.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                generation_config=config,
+            )
+        for row, i in enumerate(batch):
+            yield i, _until_end(written[row, longest:].tolist(), ends)
+
+
+def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[:place]
+    return tokens
