@@ -1,0 +1,1 @@
+"""Comparing runs made under different plans: arms, trials, intervals, verdicts. Free of torch."""

@@ -1,0 +1,228 @@
+"""A comparison, from arms and data to a verdict: its trials, in their order.
+
+Learning rates are chosen first, on validation data with the first seed; then come the trials for
+the table, seed by seed, so that a comparison that was stopped half-way is a fair one of fewer
+seeds, and a machine that slows down does so for all arms.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from spectrum_ft.compare_records import Comparison, Purpose, Trial
+from spectrum_ft.comparing.arms import Arm
+from spectrum_ft.comparing.comparison_folder import ComparisonFolder, open_comparison, read_trial
+from spectrum_ft.comparing.concluding import conclude
+from spectrum_ft.comparing.jobs import Job, with_key
+from spectrum_ft.comparing.preparing import (
+    TRAIN_PART,
+    VALIDATION_PART,
+    PreparedComparison,
+    evaluation_of,
+    training_of,
+)
+from spectrum_ft.comparing.processes import run_job
+from spectrum_ft.comparing.splitting import split, write_rows
+from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.comparing.trial_process import TRIAL
+from spectrum_ft.environment import command_line
+from spectrum_ft.writing import make_folder
+
+_PACE_STEPS = 6
+"""Steps that are timed where all arms get the same minutes; the first one is not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Something that happened in a trial."""
+
+    job: Job
+    """The trial."""
+    number: int
+    """Which one it is of all, from 1."""
+    of: int
+    """How many there are."""
+    message: Mapping[str, Any]
+    """What its process told: `step` of `steps` with its `loss`, or `asked` of `questions`."""
+    trial: Trial | None = None
+    """The finished trial, once it is."""
+    reused: bool = False
+    """Whether it was finished in an earlier sitting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparing:
+    """A comparison that is ready to begin, or to go on."""
+
+    prepared: PreparedComparison
+    """What was checked."""
+    folder: ComparisonFolder
+    """Its folder, locked."""
+    keep_weights: bool
+    """Whether what the trials trained stays on disk."""
+
+    def run(
+        self,
+        watch: Callable[[Heard], None] = lambda heard: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Comparison:
+        """Make the trials that are not made yet; what all of them come to.
+
+        Each is kept as soon as it is finished. Raises `ComparisonStopped` once `should_stop` says
+        so, and `CompareError` when a trial fails.
+        """
+        chosen: dict[str, ArmTrials] = {}
+        seeds = self.prepared.settings.seeds
+        number, of = 0, self._count()
+
+        def done(job: Job) -> Trial:
+            nonlocal number
+            number += 1
+            for heard in self._trial(job, number, of, should_stop):
+                watch(heard)
+            assert heard.trial is not None
+            return heard.trial
+
+        steps = {arm.name: self._steps(arm, done) for arm in self._trained()}
+        for arm in self.prepared.arms:
+            tried = [done(job) for job in self._rate_jobs(arm, steps.get(arm.name))]
+            chosen[arm.name] = ArmTrials(name=arm.name, trials=(), rates=tuple(tried))
+        for seed in seeds:
+            for arm in self.prepared.arms:
+                if seed != seeds[0] and not arm.depends_on_seed:
+                    continue
+                arm_so_far = chosen[arm.name]
+                rate = self._rate(arm, arm_so_far.rates)
+                trial = done(self._job(arm, "test", seed, rate, steps.get(arm.name)))
+                chosen[arm.name] = replace(arm_so_far, trials=(*arm_so_far.trials, trial))
+        comparison = self._conclusion(chosen)
+        self.folder.keep(comparison)
+        return comparison
+
+    def _conclusion(self, arms: Mapping[str, ArmTrials]) -> Comparison:
+        prepared = self.prepared
+        return conclude(prepared.source, prepared.settings, list(arms.values()), prepared.asked)
+
+    def _trained(self) -> list[Arm]:
+        return [arm for arm in self.prepared.arms if arm.trains]
+
+    def _count(self) -> int:
+        """The trials there are in all."""
+        seeds = len(self.prepared.settings.seeds)
+        tests = sum(seeds if arm.depends_on_seed else 1 for arm in self.prepared.arms)
+        rates = [len(self.prepared.rates(arm)) for arm in self._trained()]
+        paces = len(rates) if self.prepared.settings.minutes is not None else 0
+        return tests + sum(count for count in rates if count > 1) + paces
+
+    def _steps(self, arm: Arm, done: Callable[[Job], Trial]) -> int | None:
+        """The steps that `arm` gets; None where the settings say."""
+        minutes = self.prepared.settings.minutes
+        if minutes is None:
+            return None
+        rate = self.prepared.rates(arm)[0]
+        pace = done(self._job(arm, "pace", self.prepared.settings.seeds[0], rate, _PACE_STEPS))
+        times = [point.seconds for point in pace.curve]
+        each = median(after - before for before, after in pairwise(times))
+        return max(1, round(60.0 * minutes / max(each, 1e-3)))
+
+    def _rate_jobs(self, arm: Arm, steps: int | None) -> list[Job]:
+        """The trials that choose the learning rate of `arm`; none where there is no choice."""
+        rates = self.prepared.rates(arm) if arm.trains else ()
+        seed = self.prepared.settings.seeds[0]
+        return [self._job(arm, "rate", seed, rate, steps) for rate in rates if len(rates) > 1]
+
+    def _rate(self, arm: Arm, tried: tuple[Trial, ...]) -> float | None:
+        """The learning rate of `arm`: of several the one with the lowest validation loss."""
+        if not tried:
+            return self.prepared.rates(arm)[0] if arm.trains else None
+        return min(tried, key=_validation_loss).lr
+
+    def _job(
+        self, arm: Arm, purpose: Purpose, seed: int, rate: float | None, steps: int | None
+    ) -> Job:
+        prepared, settings = self.prepared, self.prepared.settings
+        plan = prepared.plans[arm.name, seed]
+        training = None
+        if plan is not None and rate is not None:
+            training = replace(
+                training_of(settings.training, plan, rate),
+                **self._files(purpose),
+                seed=seed,
+                max_steps=steps or settings.training.max_steps,
+            )
+        examples = self._files(purpose)["data"]
+        evaluation = replace(evaluation_of(arm, settings, examples), seed=seed)
+        job = Job(
+            source=prepared.source,
+            arm=arm.name,
+            purpose=purpose,
+            seed=seed,
+            lr=rate,
+            plan=plan,
+            training=training,
+            evaluation=evaluation if purpose == "test" else None,
+            command=command_line(),
+            ignore_forecast=prepared.ignore_forecast,
+        )
+        return with_key(job, self._held_equal())
+
+    def _files(self, purpose: Purpose) -> dict[str, Any]:
+        """The training and validation data of a trial, as settings."""
+        if not self.prepared.rows:
+            return {"data": self.prepared.settings.training.data, "eval_data": None}
+        validation = str(self.folder.data / VALIDATION_PART) if purpose == "rate" else None
+        return {
+            "data": str(self.folder.data / TRAIN_PART),
+            "eval_data": validation,
+            "columns": {},
+        }
+
+    def _held_equal(self) -> str:
+        """A digest of what all trials share."""
+        start = self.folder.start
+        parts = [start.model_digest, start.data_digest, start.eval_digest, start.general_digest]
+        return hashlib.sha256(json.dumps([*parts, start.validation_share]).encode()).hexdigest()
+
+    def _trial(
+        self, job: Job, number: int, of: int, should_stop: Callable[[], bool]
+    ) -> Iterator[Heard]:
+        """What happens in one trial; the last item carries it."""
+        before = self.folder.finished(job)
+        if before is not None:
+            yield Heard(job=job, number=number, of=of, message={}, trial=before, reused=True)
+            return
+        folder = self.folder.trial_folder(job)
+        yield Heard(job=job, number=number, of=of, message={})
+        for message in run_job(job, folder, should_stop):
+            yield Heard(job=job, number=number, of=of, message=message)
+        trial = read_trial(folder / TRIAL)
+        if not self.keep_weights:
+            self.folder.drop_weights(job)
+        yield Heard(job=job, number=number, of=of, message={}, trial=trial)
+
+
+def _validation_loss(trial: Trial) -> tuple[float, float]:
+    assert trial.run is not None
+    assert trial.run.eval_loss is not None
+    assert trial.lr is not None
+    return trial.run.eval_loss, trial.lr
+
+
+@contextmanager
+def open_comparing(
+    prepared: PreparedComparison, output: Path, *, keep_weights: bool = False, force: bool = False
+) -> Iterator[Comparing]:
+    """The comparison in the folder `output`, begun or taken up there; see `open_comparison`."""
+    with open_comparison(output, prepared.start, force=force) as folder:
+        if prepared.rows:
+            make_folder(folder.data)
+            train, validation = split(prepared.rows, prepared.settings.validation_share)
+            write_rows(folder.data / TRAIN_PART, train)
+            write_rows(folder.data / VALIDATION_PART, validation)
+        yield Comparing(prepared=prepared, folder=folder, keep_weights=keep_weights)

@@ -1,0 +1,84 @@
+"""What differs between the arms of a comparison besides their plans, and what to keep in mind."""
+
+from collections.abc import Callable, Sequence
+
+from spectrum_ft.compare_records import CompareSettings
+from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.train_records import TrainRun
+
+_HELD_EQUAL: dict[str, Callable[[TrainRun], object]] = {
+    "optimizer steps": lambda run: run.steps,
+    "tokens seen": lambda run: (run.settings.seed, run.tokens),
+    "rows a step": lambda run: run.settings.batch_size * run.settings.grad_accum,
+    "training data": lambda run: run.data.digest,
+    "frozen weights' type": lambda run: run.settings.dtype,
+    "device": lambda run: run.contract.device,
+    "versions and machine": lambda run: run.environment,
+}
+"""What should be the same in all trials, and how it is read from one."""
+
+
+def differences(
+    settings: CompareSettings, arms: Sequence[ArmTrials], missing: Sequence[str]
+) -> tuple[str, ...]:
+    """Sentences about what is not equal between `arms`; `missing` have no trial yet."""
+    runs = [trial.run for arm in arms for trial in arm.trials if trial.run is not None]
+    found = [f"No result yet: {', '.join(missing)}."] if missing else []
+    found += _uneven_seeds(settings, arms)
+    for what, read in _HELD_EQUAL.items():
+        if settings.minutes is not None and what in ("optimizer steps", "tokens seen"):
+            continue
+        if _differs(what, read, runs):
+            found.append(f"Not equal in all trials: {what}.")
+    if settings.minutes is not None:
+        found.append(
+            f"Arms had the same {settings.minutes:g} minutes, not the same steps: "
+            "each one's steps were timed first."
+        )
+    if settings.match is not None:
+        found.append(f"Shares were found so that budgets are equal: --match {settings.match}.")
+    found += _rates(arms)
+    if any(run.plan.train and run.plan.lora for run in runs):
+        found.append("Where an arm trains weights and adapters, only the weights' rate was chosen.")
+    found.append("Times are of one machine, and of whatever else it was doing.")
+    return tuple(found)
+
+
+def _differs(what: str, read: Callable[[TrainRun], object], runs: Sequence[TrainRun]) -> bool:
+    values = {repr(read(run)) for run in runs}
+    if what == "tokens seen":  # each seed has an order of its own
+        return len(values) > len({run.settings.seed for run in runs})
+    return len(values) > 1
+
+
+def _uneven_seeds(settings: CompareSettings, arms: Sequence[ArmTrials]) -> list[str]:
+    fewer = [
+        f"{arm.name} {len(arm.trials)}"
+        for arm in arms
+        if any(trial.run is not None for trial in arm.trials)
+        and len(arm.trials) < len(settings.seeds)
+    ]
+    return [f"Fewer than {len(settings.seeds)} seeds yet: {', '.join(fewer)}."] if fewer else []
+
+
+def _rates(arms: Sequence[ArmTrials]) -> list[str]:
+    """How learning rates came about, and where the best one tried is at the edge of the range."""
+    trained = [arm for arm in arms if any(trial.run is not None for trial in arm.trials)]
+    given = [arm.name for arm in trained if not arm.rates]
+    found = []
+    if given and len(given) < len(trained):
+        found.append(f"Learning rates were given, not chosen, for: {', '.join(given)}.")
+    elif given:
+        found.append("Learning rates were given, not chosen for each arm.")
+    edges = [arm.name for arm in trained if _at_an_edge(arm)]
+    if edges:
+        found.append(
+            "The best learning rate tried is the lowest or highest of them, so that a better one "
+            f"may lie beyond, for: {', '.join(edges)}."
+        )
+    return found
+
+
+def _at_an_edge(arm: ArmTrials) -> bool:
+    rates = sorted(trial.lr for trial in arm.rates if trial.lr is not None)
+    return len(rates) > 1 and arm.trials[0].lr in (rates[0], rates[-1])

@@ -1,0 +1,131 @@
+"""What may be concluded from a few seeds and a few hundred examples: pure functions of numbers.
+
+Values form a table of n seeds (rows) by m examples (columns), from two crossed random effects,
+
+    y[s, i] = mean + seed[s] + example[i] + rest[s, i].
+
+The mean over all of it has the variance var(seed)/n + var(example)/m + var(rest)/(n m). The rows'
+means vary with var(seed) + var(rest)/m, the columns' with var(example) + var(rest)/n, so that
+
+    V = var(rows' means)/n + var(columns' means)/m
+
+estimates it from above: the last term is counted twice. Its degrees of freedom are Satterthwaite's
+(Biometrics Bulletin 2, 1946). A t interval over the seeds alone would leave the second term out:
+where all seeds give the same model it has no width, and calls two recipes different for what the
+test data happen to hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Table = NDArray[np.float64]
+"""A value for each seed (rows) and example (columns), (n, m)."""
+
+_CHUNK = 2**22  # numbers of a bootstrap that are drawn at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean, how far it can be trusted, and how well it agrees with zero."""
+
+    mean: float
+    """The mean."""
+    low: float
+    """The lower end of the interval."""
+    high: float
+    """The upper end."""
+    p: float
+    """The two-sided p value of a mean of zero, in [0, 1]."""
+
+
+def crossed_interval(table: Table, confidence: float = 0.95) -> Interval:
+    """The t interval of the mean over new seeds and new examples; see the module's docstring.
+
+    `table` (n, m) with n >= 2 and m >= 2. With no variance at all the interval has no width, and
+    p is 1 for a mean of zero, else 0.
+    """
+    n, m = table.shape
+    assert n >= 2
+    assert m >= 2
+    mean = float(table.mean())
+    of_seeds = float(table.mean(axis=1).var(ddof=1)) / n
+    of_examples = float(table.mean(axis=0).var(ddof=1)) / m
+    variance = of_seeds + of_examples
+    if variance <= 1e-30:  # rounding of equal numbers
+        return Interval(mean=mean, low=mean, high=mean, p=1.0 if abs(mean) < 1e-12 else 0.0)
+    freedom = variance**2 / (of_seeds**2 / (n - 1) + of_examples**2 / (m - 1))
+    error = variance**0.5
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, freedom)) * error
+    p = 2.0 * float(stats.t.sf(abs(mean) / error, freedom))
+    return Interval(mean=mean, low=mean - half, high=mean + half, p=p)
+
+
+def sampled_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """The t interval of the mean of `values` (m,) over new examples: of this one model only."""
+    m = len(values)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / m**0.5 if m > 1 else 0.0
+    if error <= 1e-15:
+        return Interval(mean=mean, low=mean, high=mean, p=1.0 if abs(mean) < 1e-12 else 0.0)
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, m - 1)) * error
+    p = 2.0 * float(stats.t.sf(abs(mean) / error, m - 1))
+    return Interval(mean=mean, low=mean - half, high=mean + half, p=p)
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share, in [0, 1], of `trials` >= 1 (Wilson, JASA 22, 1927)."""
+    z = float(stats.norm.ppf(0.5 + confidence / 2.0))
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    half = z * (share * (1.0 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    scale = 1.0 + z * z / trials
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64], *, draws: int = 10_000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean of `values` (m,), over new examples only.
+
+    Always the same for the same values (Efron, Annals of Statistics 7, 1979).
+    """
+    chance = np.random.default_rng(0)
+    m = len(values)
+    rows = max(1, _CHUNK // m)
+    means = [
+        values[chance.integers(0, m, size=(min(rows, draws - start), m))].mean(axis=1)
+        for start in range(0, draws, rows)
+    ]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """`p_values` corrected for their number by Holm's step-down rule; None stays None, uncounted.
+
+    Scandinavian Journal of Statistics 6, 1979.
+    """
+    told = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(told):
+        highest = max(highest, min(1.0, p * (len(told) - rank)))
+        corrected[place] = highest
+    return corrected
+
+
+def ratio_contributions(sums: Table, counts: Table) -> Table:
+    """What each example contributes to sum(sums) / sum(counts) of its row, (n, m).
+
+    The rows' means are those ratios; how the contributions vary is how the ratio does, to first
+    order (the delta method).
+    """
+    totals = counts.sum(axis=1, keepdims=True)
+    ratios = sums.sum(axis=1, keepdims=True) / totals
+    m = sums.shape[1]
+    contributions: Table = ratios + m * (sums - ratios * counts) / totals
+    return contributions

@@ -1,0 +1,178 @@
+"""The process of one trial: trains and evaluates one arm, and tells its parent how far it is.
+
+    python -m spectrum_ft.comparing.trial_process FOLDER
+
+FOLDER holds `job.json`; `trial.json` appears there when all is done. What is told goes to standard
+output, one JSON object a line: steps done, questions asked, or an error. A process of its own has
+a peak memory of its own.
+"""
+
+import ctypes
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from spectrum_ft.compare_records import CurvePoint, Trial
+from spectrum_ft.comparing.jobs import JOB_SCHEMA, Job
+from spectrum_ft.errors import SpectrumError
+from spectrum_ft.eval_records import Evaluation
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
+from spectrum_ft.train_records import TrainRun, TrainStep
+from spectrum_ft.writing import write_file
+
+JOB, TRIAL, RUN = "job.json", "trial.json", "run"
+STOPPED = 130
+"""The exit code of a process that was asked to stop, and has kept a checkpoint."""
+REFUSED = 3
+"""The exit code after an error that was explained in a message."""
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
+
+
+class Tell(Protocol):
+    """What tells the parent process something."""
+
+    def __call__(self, **message: Any) -> None: ...
+
+
+def main(folder: Path) -> int:
+    """Do the job in `folder`; the exit code."""
+    began = time.monotonic()
+    tell = _own_output()
+    asked_to_stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _die_with_parent()
+    parent = os.getppid()
+
+    def should_stop() -> bool:
+        return bool(asked_to_stop) or os.getppid() != parent
+
+    file = str(folder / JOB)
+    job = to_record(parse_record(read_bytes_of(file), file), Job, JOB_SCHEMA, file)
+    sys.argv = shlex.split(job.command)  # what the records of its run name as their command
+    try:
+        done = _do(job, folder / RUN, tell, should_stop)
+    except SpectrumError as error:
+        tell(error=error.message, hint=error.hint)
+        return REFUSED
+    if done is None:
+        return STOPPED
+    run, evaluation = done
+    trial = Trial(
+        arm=job.arm,
+        purpose=job.purpose,
+        seed=job.seed,
+        lr=job.lr,
+        key=job.key,
+        run=run,
+        curve=_curve(folder / RUN) if run else (),
+        evaluation=evaluation,
+        seconds=time.monotonic() - began,
+    )
+    write_file(folder / TRIAL, to_json(trial), force=True)
+    return 0
+
+
+def _do(
+    job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]
+) -> tuple[TrainRun | None, Evaluation | None] | None:
+    """The training and its evaluation; None if it stopped before the end."""
+    from spectrum_ft.tuning.runs.run_folder import RECORD, read_run
+
+    if job.plan is None:
+        return None, _evaluate_source(job, job.source, tell)
+    if (run_folder / RECORD).exists():  # it was stopped after training
+        evaluation = _evaluate_source(job, str(run_folder), tell) if job.evaluation else None
+        return read_run(run_folder), evaluation
+    return _train(job, run_folder, tell, should_stop)
+
+
+def _train(
+    job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]
+) -> tuple[TrainRun, Evaluation | None] | None:
+    from spectrum_ft.tuning.training import Stopped, prepare_training
+
+    assert job.plan is not None
+    assert job.training is not None
+
+    def watch(step: TrainStep) -> None:
+        if step.loss is not None:
+            tell(step=step.step, steps=training.contract.steps, loss=step.loss)
+
+    with prepare_training(
+        job.source, job.plan, job.training, run_folder, ignore_forecast=job.ignore_forecast
+    ) as training:
+        tell(step=0, steps=training.contract.steps)
+        applied = training.load()
+        try:
+            run = training.train(applied, watch, should_stop)
+        except Stopped:
+            return None
+        if job.evaluation is None:
+            return run, None
+        from spectrum_ft.evaluating.measuring import evaluate_model
+
+        evaluation = evaluate_model(
+            applied.model,
+            training.prepared.tokenizer,
+            job.evaluation,
+            source=job.source,
+            watch=_of_questions(tell),
+        )
+        return run, evaluation
+
+
+def _evaluate_source(job: Job, source: str, tell: Tell) -> Evaluation:
+    from spectrum_ft.evaluating.measuring import evaluate_model
+    from spectrum_ft.tuning.opening import open_model
+
+    settings = job.evaluation
+    assert settings is not None
+    opened = open_model(source, device=settings.device, dtype=settings.dtype)
+    return evaluate_model(
+        opened.model, opened.tokenizer, settings, source=source, watch=_of_questions(tell)
+    )
+
+
+def _of_questions(tell: Tell) -> Callable[[int, int], None]:
+    return lambda done, of: tell(asked=done, questions=of)
+
+
+def _curve(run_folder: Path) -> tuple[CurvePoint, ...]:
+    """The course of the run, as its metrics tell."""
+    from spectrum_ft.tuning.runs.run_folder import METRICS
+
+    points = []
+    for line in (run_folder / METRICS).read_text("utf-8").splitlines():
+        step = json.loads(line)
+        if step.get("loss") is not None:
+            points.append(CurvePoint(step=step["step"], seconds=step["seconds"], loss=step["loss"]))
+    return tuple(points)
+
+
+def _own_output() -> Tell:
+    """What writes messages to standard output, which from now on nothing else writes to."""
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries that print do so into the log
+
+    def tell(**message: Any) -> None:
+        print(json.dumps(message), file=messages, flush=True)
+
+    return tell
+
+
+def _die_with_parent() -> None:
+    """Have the system end this process when its parent is killed, where it can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,127 @@
+"""Verdicts: a sentence for each planned question, which never says more than the numbers do."""
+
+from collections.abc import Mapping, Sequence
+
+from spectrum_ft.compare_records import ArmResult, Contrast
+from spectrum_ft.comparing.contrasts import LEVEL
+
+FEWEST_SEEDS = 3
+FEWEST_EXAMPLES = 100
+FEWEST_STEPS = 30
+"""Below these a comparison decides nothing, whatever its p values: conventions of ours."""
+
+_INFORMATIVE = 0.05
+"""The accuracy that some arm has to reach, or the questions are too hard to tell arms apart."""
+
+
+def verdicts(results: Sequence[ArmResult], contrasts: Sequence[Contrast]) -> tuple[str, ...]:
+    """What the comparison says, in sentences: caveats, before and after, questions, costs."""
+    by_name = {result.name: result for result in results}
+    metric = "accuracy" if any(c.metric == "accuracy" for c in contrasts) else "loss"
+    told = [contrast for contrast in contrasts if contrast.metric == metric]
+    sentences = [*_caveats(results, told), *_before_and_after(results, told)]
+    sentences += [_answer(contrast) for contrast in told]
+    rivals: dict[str, str] = {}
+    for contrast in told:
+        rivals.setdefault(contrast.asked.arm, contrast.asked.against)
+    sentences += [
+        _cost(by_name[arm], by_name[rival]) for arm, rival in rivals.items() if arm in by_name
+    ]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _caveats(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str]:
+    found = []
+    seeds = min((c.seeds for c in told), default=max((len(r.seeds) for r in results), default=0))
+    examples = min((c.examples for c in told), default=FEWEST_EXAMPLES)
+    steps = min((r.steps for r in results if r.steps is not None), default=FEWEST_STEPS)
+    small = [
+        f"{count:,} {what if count != 1 else what[:-1]}"
+        for count, least, what in (
+            (seeds, FEWEST_SEEDS, "seeds"),
+            (examples, FEWEST_EXAMPLES, "questions"),
+            (steps, FEWEST_STEPS, "steps"),
+        )
+        if count < least
+    ]
+    if small:
+        found.append(f"This comparison is too small to decide anything: {', '.join(small)}.")
+    accuracies = [r.accuracy.mean for r in results if r.accuracy is not None]
+    if accuracies and max(accuracies) < _INFORMATIVE:
+        found.append(
+            f"Accuracy is not informative here: no arm reaches {100.0 * _INFORMATIVE:.0f} %."
+        )
+    return found
+
+
+def _before_and_after(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str]:
+    """From the untrained model to each arm that a question is about."""
+    untrained = next((r for r in results if r.steps is None and r.accuracy is not None), None)
+    if untrained is None or untrained.accuracy is None:
+        return []
+    by_name = {result.name: result for result in results}
+    about = [by_name[n] for n in dict.fromkeys(c.asked.arm for c in told) if n in by_name]
+    after = [f"{100.0 * r.accuracy.mean:.1f} % ({r.name})" for r in about if r.accuracy is not None]
+    if not after:
+        return []
+    before = f"{100.0 * untrained.accuracy.mean:.1f} % ({untrained.name})"
+    return [f"From {before} to {', '.join(after)} correct."]
+
+
+def _answer(contrast: Contrast) -> str:
+    """The answer to one question."""
+    arm, against = contrast.asked.arm, contrast.asked.against
+    basis = _basis(contrast)
+    if contrast.finding == "cannot be told":
+        return (
+            f"Whether {arm} is better than {against} cannot be told: "
+            f"{_difference(contrast)} ({basis})."
+        )
+    if contrast.finding == "no difference shown":
+        nearly = contrast.p is not None and contrast.p < LEVEL
+        but = (
+            "; taken alone its interval excludes 0, corrected for all questions it does not count"
+            if nearly
+            else ""
+        )
+        return (
+            f"No difference shown between {arm} and {against}: "
+            f"{_difference(contrast)} ({basis}){but}."
+        )
+    return f"{arm} is {contrast.finding} than {against}: {_difference(contrast)} ({basis})."
+
+
+_UNITS: Mapping[str, tuple[float, str, str]] = {
+    "accuracy": (100.0, ".1f", " points of accuracy"),
+    "loss": (1.0, ".4f", " nats of loss"),
+}
+
+
+def _difference(contrast: Contrast) -> str:
+    scale, form, unit = _UNITS[contrast.metric]
+    return f"{scale * contrast.difference:+{form}}{unit}"
+
+
+def _basis(contrast: Contrast) -> str:
+    scale, form, _ = _UNITS[contrast.metric]
+    seeds = f"{contrast.seeds} {'seed' if contrast.seeds == 1 else 'seeds'}"
+    rests_on = f"{seeds}, {contrast.examples:,} questions"
+    if contrast.low is None or contrast.high is None or contrast.p_adjusted is None:
+        return rests_on
+    interval = f"{scale * contrast.low:+{form}} to {scale * contrast.high:+{form}}"
+    return f"95 % interval {interval}, p {contrast.p_adjusted:.2g} corrected, {rests_on}"
+
+
+def _cost(result: ArmResult, rival: ArmResult) -> str:
+    """What `result` costs beside `rival`; empty where either does not train."""
+    if not result.seconds or not rival.seconds:
+        return ""
+    if not result.peak_memory_bytes or not rival.peak_memory_bytes:
+        return ""
+    weights = result.trained + result.adapter_weights
+    others = rival.trained + rival.adapter_weights
+    return (
+        f"Beside {rival.name}, {result.name} takes {result.seconds / rival.seconds:.2f} times the "
+        f"time and {result.peak_memory_bytes / rival.peak_memory_bytes:.2f} times the memory, and "
+        f"updates {weights / max(others, 1):.2g} times the weights."
+    )
