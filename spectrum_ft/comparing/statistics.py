@@ -9,18 +9,26 @@ means vary with var(seed) + var(rest)/m, the columns' with var(example) + var(re
 
     V = var(rows' means)/n + var(columns' means)/m
 
-estimates it from above: the last term is counted twice. Its degrees of freedom are Satterthwaite's
-(Biometrics Bulletin 2, 1946). A t interval over the seeds alone would leave the second term out:
-where all seeds give the same model it has no width, and calls two recipes different for what the
-test data happen to hold.
+estimates it from above: the last term is counted twice. A t interval over the seeds alone would
+leave the second term out: where all seeds give the same model it has no width, and calls two
+recipes different for what the test data happen to hold.
+
+Each part gets the t quantile of its own degrees of freedom, so that the half width is
+
+    sqrt(t[n-1]^2 var(rows' means)/n + t[m-1]^2 var(columns' means)/m),
+
+which is the plain t interval where one part is zero. (Satterthwaite's degrees of freedom for the
+sum, Biometrics Bulletin 2, 1946, were tried: with two seeds they called equal recipes different
+in 12 % of simulated comparisons, with three in 7 %; this in at most 5 %.)
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 Table = NDArray[np.float64]
 """A value for each seed (rows) and example (columns), (n, m)."""
@@ -54,14 +62,25 @@ def crossed_interval(table: Table, confidence: float = 0.95) -> Interval:
     mean = float(table.mean())
     of_seeds = float(table.mean(axis=1).var(ddof=1)) / n
     of_examples = float(table.mean(axis=0).var(ddof=1)) / m
-    variance = of_seeds + of_examples
-    if variance <= 1e-30:  # rounding of equal numbers
+    if of_seeds + of_examples <= 1e-30:  # rounding of equal numbers
         return Interval(mean=mean, low=mean, high=mean, p=1.0 if abs(mean) < 1e-12 else 0.0)
-    freedom = variance**2 / (of_seeds**2 / (n - 1) + of_examples**2 / (m - 1))
-    error = variance**0.5
-    half = float(stats.t.ppf(0.5 + confidence / 2.0, freedom)) * error
-    p = 2.0 * float(stats.t.sf(abs(mean) / error, freedom))
+
+    def half_width(p: float) -> float:
+        """Half the width of the interval that leaves out `p`."""
+        t_seeds, t_examples = (float(stats.t.isf(p / 2.0, count - 1)) for count in (n, m))
+        return math.sqrt(t_seeds**2 * of_seeds + t_examples**2 * of_examples)
+
+    half = half_width(1.0 - confidence)
+    p = _p_value(lambda p: half_width(p) - abs(mean))
     return Interval(mean=mean, low=mean - half, high=mean + half, p=p)
+
+
+def _p_value(excess: Callable[[float], float]) -> float:
+    """The p at which the falling function `excess` is zero, in [1e-12, 1]."""
+    smallest, largest = 1e-12, 1.0
+    if excess(smallest) <= 0.0:
+        return smallest
+    return float(optimize.brentq(excess, smallest, largest, xtol=1e-14))
 
 
 def sampled_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:

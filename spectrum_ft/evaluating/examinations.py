@@ -12,6 +12,7 @@ from spectrum_ft.evaluating.likelihood import read_general
 from spectrum_ft.evaluating.questions import (
     Question,
     answered,
+    behind_examples,
     prompt_of,
     read_questions,
     solved_examples,
@@ -94,13 +95,11 @@ def _learned(rows: Rows, tokenizer: Any, max_length: int) -> tuple[Labelled | No
 
 def _with_questions(made: Examination, tokenizer: Any) -> Examination:
     settings = made.settings
-    questions = read_questions(settings.data, settings.columns, tokenizer)[: len(made.places)]
     shots = solved_examples(settings, tokenizer)
-    texts = [prompt_of(question, shots, tokenizer) for question in questions]
-    answers = [
-        answered(question, text, question.expected, tokenizer)
-        for question, text in zip(questions, texts, strict=True)
-    ]
+    read = read_questions(settings.data, settings.columns, tokenizer)[: len(made.places)]
+    questions = [behind_examples(question, shots) for question in read]
+    texts = [prompt_of(question, tokenizer) for question in questions]
+    answers = [answered(question, question.expected, tokenizer) for question in questions]
     labelled = list(label(answers, tokenizer))
     lengths = [sum(token != UNLABELLED for token in one.labels) for one in labelled]
     prompts = [_prompt_tokens(q, t, tokenizer) for q, t in zip(questions, texts, strict=True)]
@@ -111,12 +110,14 @@ def _with_questions(made: Examination, tokenizer: Any) -> Examination:
         ends=_ends(labelled, tokenizer),
         max_new_tokens=settings.max_new_tokens or max(lengths) + _SPARE_TOKENS,
     )
+    if shots and made.learned:  # the loss of an answer, given the examples in front of it
+        made = replace(made, learned=tuple(labelled))
     if "choice" not in settings.metrics:
         return made
     choices = _choices(questions, settings)
     options = [
-        list(label([answered(q, t, choice, tokenizer) for choice in choices], tokenizer))
-        for q, t in zip(questions, texts, strict=True)
+        list(label([answered(question, choice, tokenizer) for choice in choices], tokenizer))
+        for question in questions
     ]
     return replace(made, choices=choices, options=tuple(options))
 

@@ -1,6 +1,7 @@
 """Generating answers, many at a time."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def generate(
         for row, i in enumerate(batch):  # padded on the left, so that answers begin together
             ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
             mask[row, longest - len(prompts[i]) :] = 1
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), _own_settings(inner, config):
             torch.manual_seed(seed * 1_000_003 + start)
             written = inner.generate(
                 input_ids=ids.to(device),
@@ -60,6 +61,17 @@ def generate(
             )
         for row, i in enumerate(batch):
             yield i, _until_end(written[row, longest:].tolist(), ends)
+
+
+@contextmanager
+def _own_settings(model: Any, config: Any) -> Iterator[None]:
+    """Put the model's own settings aside: what ours leave open is filled in from them."""
+    before = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:

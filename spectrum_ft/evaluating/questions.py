@@ -100,20 +100,18 @@ def solved_examples(settings: EvalSettings, tokenizer: Any) -> list[Question]:
     return Random(f"examples {settings.seed}").sample(pool, settings.few_shot + 1)
 
 
-def prompt_of(question: Question, shots: Sequence[Question], tokenizer: Any) -> str:
-    """What the model is given: the question behind solved examples, as text.
+def behind_examples(question: Question, shots: Sequence[Question]) -> Question:
+    """`question` with solved examples in front of it.
 
-    Solved examples are earlier turns of the same conversation, behind the question's own system
-    turn; of plain text they stand above the prompt, with a blank line between. The last of
-    `shots` is a substitute, for a question that is among them.
+    They are earlier turns of the same conversation, behind the question's own system turn; of
+    plain text they stand above the prompt, with a blank line between. The last of `shots` is a
+    substitute, for a question that is among them.
     """
     chosen = [shot for shot in shots if shot.asked != question.asked][: max(0, len(shots) - 1)]
     asked = question.asked
     if isinstance(asked, Passage):
-        above = [
-            shot.asked.prompt + shot.expected for shot in chosen if isinstance(shot.asked, Passage)
-        ]
-        return "\n\n".join([*above, asked.prompt])
+        above = [s.asked.prompt + s.expected for s in chosen if isinstance(s.asked, Passage)]
+        return replace(question, asked=replace(asked, prompt="\n\n".join([*above, asked.prompt])))
     system = [turn for turn in asked.messages[:1] if turn["role"] == "system"]
     turns = [*system]
     for shot in chosen:
@@ -121,18 +119,23 @@ def prompt_of(question: Question, shots: Sequence[Question], tokenizer: Any) -> 
         turns += [turn for turn in shot.asked.messages if turn["role"] != "system"]
         turns.append({"role": "assistant", "content": shot.expected})
     turns += asked.messages[len(system) :]
-    return write_prompt(replace(asked, messages=turns), tokenizer, question.place)
+    return replace(question, asked=replace(asked, messages=turns))
 
 
-def answered(question: Question, prompt: str, answer: str, tokenizer: Any) -> Written:
+def prompt_of(question: Question, tokenizer: Any) -> str:
+    """What the model is given of `question`, as text: up to where its answer begins."""
+    if isinstance(question.asked, Passage):
+        return question.asked.prompt
+    return write_prompt(question.asked, tokenizer, question.place)
+
+
+def answered(question: Question, answer: str, tokenizer: Any) -> Written:
     """`question` with `answer`, as text in which the answer is what is learned."""
     if isinstance(question.asked, Passage):
+        prompt = question.asked.prompt
         text = prompt + answer
         return Written(text=text, answers=((len(prompt), len(text)),), plain=True)
     turns = [*question.asked.messages, {"role": "assistant", "content": answer}]
-    written = find_answers(
-        replace(question.asked, messages=turns, learned_from=len(turns) - 1),
-        tokenizer,
-        question.place,
-    )
+    talk = replace(question.asked, messages=turns, learned_from=len(turns) - 1)
+    written = find_answers(talk, tokenizer, question.place)
     return replace(written, answers=written.answers[-1:])
