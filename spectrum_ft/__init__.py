@@ -8,6 +8,8 @@
     spectrum_ft.train("./model", planned.plan, settings, Path("run"))
     spectrum_ft.merge(Path("run"), Path("merged"))
 
+    spectrum_ft.compare("./model", ["base", "spectrum-25", "qlora"], compared, Path("comparison"))
+
 and in a training loop of one's own: `spectrum_ft.apply_plan(model, planned.plan)`.
 
 Importing this package loads nothing heavy; each name is resolved when it is first used.
@@ -19,6 +21,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spectrum_ft.checkpoints.checkpoint import Checkpoint as Checkpoint
     from spectrum_ft.checkpoints.checkpoint import open_checkpoint as open_checkpoint
+    from spectrum_ft.compare_records import CompareError as CompareError
+    from spectrum_ft.compare_records import CompareSettings as CompareSettings
+    from spectrum_ft.compare_records import Comparison as Comparison
+    from spectrum_ft.comparing.comparing import compare as compare
     from spectrum_ft.errors import CheckpointError as CheckpointError
     from spectrum_ft.errors import DataError as DataError
     from spectrum_ft.errors import OutputError as OutputError
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
     from spectrum_ft.errors import RecordError as RecordError
     from spectrum_ft.errors import SpectrumError as SpectrumError
     from spectrum_ft.errors import TrainError as TrainError
+    from spectrum_ft.eval_records import EvalSettings as EvalSettings
+    from spectrum_ft.eval_records import Evaluation as Evaluation
+    from spectrum_ft.evaluating.measuring import evaluate as evaluate
     from spectrum_ft.memory import TrainingShape as TrainingShape
     from spectrum_ft.memory import forecast as forecast
     from spectrum_ft.planning.making import Planned as Planned
@@ -51,6 +60,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Applied": "tuning.applying",
+    "CompareError": "compare_records",
+    "CompareSettings": "compare_records",
+    "Comparison": "compare_records",
+    "EvalSettings": "eval_records",
+    "Evaluation": "eval_records",
+    "compare": "comparing.comparing",
+    "evaluate": "evaluating.measuring",
     "DataError": "errors",
     "TrainError": "errors",
     "TrainRun": "train_records",

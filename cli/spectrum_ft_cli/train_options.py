@@ -1,17 +1,17 @@
 """The options of `spectrum train`: one for every field of `TrainSettings`, and its default."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from importlib.util import find_spec
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
 
 from spectrum_ft.train_records import SettingsError, TrainSettings
-from spectrum_ft_cli.commands import Decorator, Function, option
+from spectrum_ft_cli.commands import Function
+from spectrum_ft_cli.setting_options import setting_of
 
-_HINTS = get_type_hints(TrainSettings)
+_setting = setting_of(TrainSettings)
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 
 _SCHEDULERS = (
@@ -36,26 +36,6 @@ _MAX_SEED = 2**32 - 1  # numpy's
 
 _DATA, _OPTIMIZATION, _MEMORY = "Data", "Optimization", "Precision and memory"
 _EVALUATION, _CHECKPOINTS = "Evaluation", "Checkpoints"
-
-
-def _setting(name: str, *spellings: str, group: str, help: str, **attributes: Any) -> Decorator:
-    """The option of the field `name`: its type and its default are the field's."""
-    default, hint = _DEFAULTS[name], _HINTS[name]
-    dashed = name.replace("_", "-")
-    if hint is bool:
-        spellings = (f"--{dashed}/--no-{dashed}",)
-    attributes.setdefault("type", _type(hint))
-    if default is not MISSING and "multiple" not in attributes:
-        attributes |= {"default": default, "show_default": default is not None}
-    return option(*(spellings or (f"--{dashed}",)), name, group=group, help=help, **attributes)
-
-
-def _type(hint: Any) -> Any:
-    """What click converts to, for a field of this type."""
-    if get_origin(hint) is Literal:
-        return click.Choice(list(get_args(hint)))
-    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
-    return kinds[0] if NoneType in get_args(hint) else hint
 
 
 _SETTINGS: tuple[Callable[[Any], Any], ...] = (
@@ -200,10 +180,11 @@ def as_settings(values: Mapping[str, Any]) -> TrainSettings:
                 f"--report-to {tracker}: {tracker} is not installed", f"pip install {tracker}"
             )
     told = {name: values[name] for name in _DEFAULTS if values[name] is not None}
-    return TrainSettings(**{**told, "columns": _columns(values["columns"])})
+    return TrainSettings(**{**told, "columns": as_columns(values["columns"])})
 
 
-def _columns(texts: tuple[str, ...]) -> dict[str, str]:
+def as_columns(texts: tuple[str, ...]) -> dict[str, str]:
+    """The standard field of each column that was named as NAME=FIELD; a usage error if not so."""
     columns: dict[str, str] = {}
     for text in texts:
         name, equals, standard = text.rpartition("=")

@@ -7,7 +7,7 @@ seeds, and a machine that slows down does so for all arms.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from spectrum_ft.compare_records import Comparison, Purpose, Trial
-from spectrum_ft.comparing.arms import Arm
+from spectrum_ft.compare_records import CompareError, CompareSettings, Comparison, Purpose, Trial
+from spectrum_ft.comparing.arms import Arm, parse_arms
 from spectrum_ft.comparing.comparison_folder import ComparisonFolder, open_comparison, read_trial
 from spectrum_ft.comparing.concluding import conclude
 from spectrum_ft.comparing.jobs import Job, with_key
@@ -25,13 +25,15 @@ from spectrum_ft.comparing.preparing import (
     VALIDATION_PART,
     PreparedComparison,
     evaluation_of,
+    prepare_comparison,
     training_of,
 )
-from spectrum_ft.comparing.processes import run_job
+from spectrum_ft.comparing.processes import ComparisonStopped, run_job
 from spectrum_ft.comparing.splitting import split, write_rows
 from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.comparing.trial_process import TRIAL
 from spectrum_ft.environment import command_line
+from spectrum_ft.scanning import scan
 from spectrum_ft.writing import make_folder
 
 _PACE_STEPS = 6
@@ -93,21 +95,27 @@ class Comparing:
         for arm in self.prepared.arms:
             tried = [done(job) for job in self._rate_jobs(arm, steps.get(arm.name))]
             chosen[arm.name] = ArmTrials(name=arm.name, trials=(), rates=tuple(tried))
-        for seed in seeds:
-            for arm in self.prepared.arms:
-                if seed != seeds[0] and not arm.depends_on_seed:
-                    continue
-                arm_so_far = chosen[arm.name]
-                rate = self._rate(arm, arm_so_far.rates)
-                trial = done(self._job(arm, "test", seed, rate, steps.get(arm.name)))
-                chosen[arm.name] = replace(arm_so_far, trials=(*arm_so_far.trials, trial))
-        comparison = self._conclusion(chosen)
+        try:
+            for seed in seeds:
+                for arm in self.prepared.arms:
+                    if seed != seeds[0] and not arm.depends_on_seed:
+                        continue
+                    so_far = chosen[arm.name]
+                    rate = self._rate(arm, so_far.rates)
+                    trial = done(self._job(arm, "test", seed, rate, steps.get(arm.name)))
+                    chosen[arm.name] = replace(so_far, trials=(*so_far.trials, trial))
+        except (ComparisonStopped, CompareError):
+            self._conclude(chosen)  # there is something to look at meanwhile
+            raise
+        return self._conclude(chosen)
+
+    def _conclude(self, arms: Mapping[str, ArmTrials]) -> Comparison:
+        """What the trials so far come to, kept in the folder."""
+        prepared = self.prepared
+        asked = prepared.asked
+        comparison = conclude(prepared.source, prepared.settings, list(arms.values()), asked)
         self.folder.keep(comparison)
         return comparison
-
-    def _conclusion(self, arms: Mapping[str, ArmTrials]) -> Comparison:
-        prepared = self.prepared
-        return conclude(prepared.source, prepared.settings, list(arms.values()), prepared.asked)
 
     def _trained(self) -> list[Arm]:
         return [arm for arm in self.prepared.arms if arm.trains]
@@ -212,6 +220,25 @@ def _validation_loss(trial: Trial) -> tuple[float, float]:
     assert trial.run.eval_loss is not None
     assert trial.lr is not None
     return trial.run.eval_loss, trial.lr
+
+
+def compare(
+    source: str,
+    arms: Sequence[str],
+    settings: CompareSettings,
+    output: Path,
+    *,
+    watch: Callable[[Heard], None] = lambda heard: None,
+    force: bool = False,
+) -> Comparison:
+    """Hold `arms`, by their short names, against each other on the model `source`.
+
+    The comparison is kept in the folder `output`; one that is there goes on. See `parse_arms` for
+    the names, `prepare_comparison` and `open_comparing` for what can be told before it begins.
+    """
+    prepared = prepare_comparison(source, parse_arms(arms), settings, scan(source))
+    with open_comparing(prepared, output, force=force) as comparing:
+        return comparing.run(watch)
 
 
 @contextmanager

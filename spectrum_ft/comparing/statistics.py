@@ -105,7 +105,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 def bootstrap_interval(
-    values: NDArray[np.float64], *, draws: int = 10_000, confidence: float = 0.95
+    values: NDArray[np.float64], *, draws: int = 2_000, confidence: float = 0.95
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean of `values` (m,), over new examples only.
 

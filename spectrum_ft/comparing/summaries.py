@@ -64,8 +64,8 @@ def _estimate(arm: ArmTrials, metric: MetricName) -> Estimate | None:
     mean = float(table.mean())
     low: float | None
     high: float | None
-    if seeds == 1 and metric == "accuracy":
-        low, high = wilson(round(float(table.sum())), examples)
+    if metric == "accuracy" and (seeds == 1 or not table.var()):
+        low, high = wilson(round(mean * examples), examples)
     elif examples < 2:
         low = high = None
     else:

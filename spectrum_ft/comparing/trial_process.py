@@ -130,15 +130,10 @@ def _train(
 
 
 def _evaluate_source(job: Job, source: str, tell: Tell) -> Evaluation:
-    from spectrum_ft.evaluating.measuring import evaluate_model
-    from spectrum_ft.tuning.opening import open_model
+    from spectrum_ft.evaluating.measuring import evaluate
 
-    settings = job.evaluation
-    assert settings is not None
-    opened = open_model(source, device=settings.device, dtype=settings.dtype)
-    return evaluate_model(
-        opened.model, opened.tokenizer, settings, source=source, watch=_of_questions(tell)
-    )
+    assert job.evaluation is not None
+    return evaluate(source, job.evaluation, watch=_of_questions(tell))
 
 
 def _of_questions(tell: Tell) -> Callable[[int, int], None]:

@@ -20,11 +20,25 @@ from spectrum_ft.evaluating.voting import is_settled, winner
 from spectrum_ft.tuning.data.labelling import Labelled
 from spectrum_ft.tuning.devices import device_name
 from spectrum_ft.tuning.losses import evaluating
+from spectrum_ft.tuning.opening import open_model, open_tokenizer
 from spectrum_ft.tuning.process_memory import peak_bytes, reset_peak
 
 _SHOWN = 200  # characters of an answer that a record keeps
 
 Watch = Callable[[int, int], None]
+
+
+def evaluate(
+    source: str, settings: EvalSettings, *, watch: Watch = lambda done, of: None
+) -> Evaluation:
+    """How the model, or the finished run, that `source` names does on held-out data.
+
+    Data and settings are checked before the model is loaded. Raises the `SpectrumError` of
+    whatever is wrong.
+    """
+    check_evaluation(open_tokenizer(source), settings)
+    opened = open_model(source, device=settings.device, dtype=settings.dtype)
+    return evaluate_model(opened.model, opened.tokenizer, settings, source=source, watch=watch)
 
 
 def evaluate_model(

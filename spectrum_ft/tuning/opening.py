@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from spectrum_ft.errors import CheckpointError, PlanError, few_names
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
 from spectrum_ft.records import Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.train_records import START_SCHEMA, RunStart, TrainRun
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.bases import Base, open_base
+from spectrum_ft.tuning.contracts import model_digest
 from spectrum_ft.tuning.data.tokenizers import read_tokenizer
 from spectrum_ft.tuning.devices import DTYPES
 from spectrum_ft.tuning.loading import load_for_training
@@ -60,6 +62,8 @@ def open_model(
     not finished, or was changed, and for a base that is not what the run started from.
     """
     base, run = _base_of(source)
+    if run is not None:
+        _refuse_changed(Path(source), base)
     place = _place(device)
     kept = DTYPES[_dtype(dtype, place, run)]
     plan = _NOTHING if run is None else run.plan
@@ -85,6 +89,19 @@ def _base_of(source: str) -> tuple[Base, TrainRun | None]:
             f"put it back ({ascii(run.source)[1:-1][:120]})",
         )
     return open_base(str(folder)), run
+
+
+def _refuse_changed(run: Path, base: Base) -> None:
+    """Raise `CheckpointError` if the base's weights are no longer those that the run began with."""
+    path = str(run / START)
+    if not os.path.isfile(path):
+        return
+    start = to_record(parse_record(read_bytes_of(path), path), RunStart, START_SCHEMA, path)
+    if model_digest(base) != start.model_digest:
+        raise CheckpointError(
+            f"{base.folder}: is not what the run started from; weights or config have changed",
+            "put the original back, or train again",
+        )
 
 
 def _place(device: Literal["auto", "cpu", "cuda"]) -> torch.device:

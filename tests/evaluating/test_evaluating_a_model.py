@@ -1,7 +1,6 @@
 """Evaluating a real, tiny model: every figure against another way to compute it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tiny_models import write_messages, write_tiny_llama
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """A Llama of random weights, large enough that its likeliest tokens are not all alike."""
     folder = tmp_path_factory.mktemp("evaluated")
     write_tiny_llama(folder / "model", seed=3)
