@@ -185,11 +185,7 @@ class Comparing:
         if not self.prepared.rows:
             return {"data": self.prepared.settings.training.data, "eval_data": None}
         validation = str(self.folder.data / VALIDATION_PART) if purpose == "rate" else None
-        return {
-            "data": str(self.folder.data / TRAIN_PART),
-            "eval_data": validation,
-            "columns": {},
-        }
+        return {"data": str(self.folder.data / TRAIN_PART), "eval_data": validation}
 
     def _held_equal(self) -> str:
         """A digest of what all trials share."""

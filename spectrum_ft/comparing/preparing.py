@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spectrum_ft.compare_records import Asked, CompareError, CompareSettings
 from spectrum_ft.comparing.arms import Arm, planned_questions
@@ -14,6 +14,9 @@ from spectrum_ft.errors import SpectrumError
 from spectrum_ft.eval_records import EvalSettings
 from spectrum_ft.records import Plan, ScanReport
 from spectrum_ft.train_records import Contract, TrainSettings
+
+if TYPE_CHECKING:
+    from spectrum_ft.tuning.data.rows import Rows
 
 TRAIN_PART, VALIDATION_PART = "train.jsonl", "validation.jsonl"
 
@@ -37,7 +40,7 @@ class PreparedComparison:
     contracts: Mapping[str, Contract]
     """What each arm that trains is about to do, with the first seed."""
     rows: Sequence[Any]
-    """The training examples under standard names, for parting them; empty where all train."""
+    """The training examples, for parting them; empty where all train."""
     ignore_forecast: bool
     """Whether arms are tried that should not fit into memory."""
 
@@ -104,9 +107,18 @@ def prepare_comparison(
         start=start,
         asked=asked,
         contracts=contracts,
-        rows=[dict(row.values) for row in data.entries] if chooses else (),
+        rows=_as_in_the_file(data, training.columns) if chooses else (),
         ignore_forecast=ignore_forecast,
     )
+
+
+def _as_in_the_file(data: "Rows", columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of `data` with their columns named as in the file, so that `columns` fits both."""
+    names = {field: name for name, field in columns.items()}
+    return [
+        {names.get(field, field): value for field, value in row.values.items()}
+        for row in data.entries
+    ]
 
 
 def evaluation_of(arm: Arm, settings: CompareSettings, examples: str) -> EvalSettings:

@@ -180,6 +180,23 @@ def test_a_dry_run_tells_what_each_arm_would_do_and_writes_nothing(compare: Comp
     assert not Path("comparison").exists()
 
 
+@pytest.mark.slow
+def test_columns_of_other_names_are_read_in_every_part(
+    place: Path, compare: Compare, spectrum: Spectrum
+) -> None:
+    for name in ("train", "test"):
+        rows = [json.loads(line) for line in (place / f"{name}.jsonl").read_text().splitlines()]
+        turns = [row["messages"] for row in rows]
+        write_jsonl(
+            place / f"{name}.jsonl", [{"q": t[-2]["content"], "a": t[-1]["content"]} for t in turns]
+        )
+    done = compare(
+        *("--arms", "few-shot:2,full", "--seeds", "1", "--lr", "full=1e-3,2e-3"),
+        *("--column", "q=prompt", "--column", "a=completion"),
+    )
+    assert done.returncode == 0, done.stderr
+
+
 WORDS = {"card": "fox", "payment": "dog", "lost": "the", "system": "quick"}
 
 
