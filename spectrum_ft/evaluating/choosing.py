@@ -1,5 +1,6 @@
 """Multiple choice by likelihood: which of a few answers the model finds most likely."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from spectrum_ft.tuning.data.labelling import UNLABELLED, Labelled
 
 
 @torch.no_grad()
-def choice_scores(model: Any, choices: Sequence[Labelled]) -> list[float]:
+def choice_scores(model: Any, choices: Sequence[Labelled], batch_size: int = 32) -> list[float]:
     """The summed log-likelihood of the learned tokens of each of `choices`, in nats.
 
-    All begin with the same prompt, which goes through the model once. The token that ends an
+    All begin with the same prompt, which goes through the model once; the choices follow,
+    `batch_size` at once. The token that ends an
     answer counts, so that one that is the beginning of another is told apart from it.
     """
     inner = base_of(model)
@@ -23,7 +25,20 @@ def choice_scores(model: Any, choices: Sequence[Labelled]) -> list[float]:
     shared = _shared_beginning(choices)
     prompt = torch.tensor([choices[0].ids[:shared]], device=device)
     begun = inner(input_ids=prompt, use_cache=True, logits_to_keep=1)
-    cache = begun.past_key_values
+    found: list[float] = []
+    for start in range(0, len(choices), batch_size):
+        # Entries of a cache are added in place: every batch has a copy of the prompt's.
+        cache = copy.deepcopy(begun.past_key_values)
+        batch = choices[start : start + batch_size]
+        found += _scores_behind(inner, cache, begun.logits[:, -1:], shared, batch)
+    return found
+
+
+def _scores_behind(
+    inner: Any, cache: Any, last: Tensor, shared: int, choices: Sequence[Labelled]
+) -> list[float]:
+    """The scores of `choices` behind the prompt in `cache`, whose `last` logits these are."""
+    device = last.device
     cache.batch_repeat_interleave(len(choices))
     rest = [choice.ids[shared:] for choice in choices]
     labels = [choice.labels[shared:] for choice in choices]
@@ -40,7 +55,7 @@ def choice_scores(model: Any, choices: Sequence[Labelled]) -> list[float]:
         past_key_values=cache,
         use_cache=True,
     ).logits  # (choices, longest, vocabulary)
-    first = begun.logits[:, -1:].expand(len(choices), -1, -1)
+    first = last.expand(len(choices), -1, -1)
     before = torch.cat([first, logits[:, :-1]], dim=1)  # what predicts each token
     losses = functional.cross_entropy(
         before.float().flatten(0, 1),

@@ -1,13 +1,13 @@
 """All that a model is going to be asked, read and checked before there is a model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from spectrum_ft.errors import DataError
 from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.evaluating.answers import extracted, normalised
+from spectrum_ft.evaluating.answers import extracted
 from spectrum_ft.evaluating.likelihood import read_general
 from spectrum_ft.evaluating.questions import (
     Question,
@@ -51,10 +51,29 @@ class Examination:
     """The longest answer that is generated."""
     choices: tuple[str, ...] = ()
     """What is chosen from."""
-    options: tuple[list[Labelled], ...] = ()
+    options: Iterable[Sequence[Labelled]] = ()
     """Every question with each choice for its answer."""
     general: tuple[Labelled, ...] = ()
     """The general text."""
+
+
+class Options:
+    """Every question with each choice for its answer, made when it is come to.
+
+    Thousands of questions with dozens of choices would fill memory.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], choices: Sequence[str], tokenizer: Any
+    ) -> None:
+        self._questions = questions
+        self._choices = choices
+        self._tokenizer = tokenizer
+
+    def __iter__(self) -> Iterator[list[Labelled]]:
+        for question in self._questions:
+            texts = [answered(question, choice, self._tokenizer) for choice in self._choices]
+            yield list(label(texts, self._tokenizer))
 
 
 def check_evaluation(tokenizer: Any, settings: EvalSettings) -> Examination:
@@ -73,7 +92,7 @@ def check_evaluation(tokenizer: Any, settings: EvalSettings) -> Examination:
     if settings.general is not None:
         general = read_general(settings.general, tokenizer, settings.max_length)
         made = replace(made, general=tuple(general))
-    if set(settings.metrics) & {"exact-match", "choice"}:
+    if settings.few_shot or set(settings.metrics) & {"exact-match", "choice"}:
         made = _with_questions(made, tokenizer)
     return made
 
@@ -107,7 +126,7 @@ def _with_questions(made: Examination, tokenizer: Any) -> Examination:
         made,
         expected=tuple(_expected(question, settings) for question in questions),
         prompts=tuple(prompts),
-        ends=_ends(labelled, tokenizer),
+        ends=_ends(questions, labelled, tokenizer),
         max_new_tokens=settings.max_new_tokens or max(lengths) + _SPARE_TOKENS,
     )
     if shots and made.learned:  # the loss of an answer, given the examples in front of it
@@ -115,15 +134,16 @@ def _with_questions(made: Examination, tokenizer: Any) -> Examination:
     if "choice" not in settings.metrics:
         return made
     choices = _choices(questions, settings)
-    options = [
-        list(label([answered(question, choice, tokenizer) for choice in choices], tokenizer))
-        for question in questions
-    ]
-    return replace(made, choices=choices, options=tuple(options))
+    return replace(made, choices=choices, options=Options(questions, choices, tokenizer))
 
 
 def _expected(question: Question, settings: EvalSettings) -> str:
     answer = extracted(question.expected, pattern_of(settings))
+    if not answer and settings.answer_pattern is None:
+        raise DataError(
+            f"{question.place}: nothing is left of the expected answer but full stops or quotes",
+            "correct that row, or leave it out",
+        )
     if not answer:
         raise DataError(
             f"{question.place}: the pattern finds no answer in the expected text",
@@ -143,17 +163,27 @@ def _prompt_tokens(question: Question, text: str, tokenizer: Any) -> list[int]:
     return ids if ids[: len(opening)] == opening else opening + ids
 
 
-def _ends(answers: Sequence[Labelled], tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end an answer: the end of text, and the marker behind every answer."""
+def _ends(
+    questions: Sequence[Question], answers: Sequence[Labelled], tokenizer: Any
+) -> tuple[int, ...]:
+    """The tokens that end an answer: the end of text, and the marker behind every answer.
+
+    A marker is one token that the tokenizer was given, named as special or not, and that the
+    expected answers themselves do not end with.
+    """
     last = {next(t for t in reversed(one.labels) if t != UNLABELLED) for one in answers}
-    marker = last if len(last) == 1 and last <= set(tokenizer.all_special_ids) else set()
+    known = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    marker = last if len(last) == 1 and last <= known else set()
+    said = tuple(tokenizer.decode([token]) for token in marker)
+    if any(question.expected.rstrip().endswith(said) for question in questions):
+        marker = set()
     end_of_text = {tokenizer.eos_token_id} - {None}
     return tuple(sorted(marker | end_of_text))
 
 
 def _choices(questions: Sequence[Question], settings: EvalSettings) -> tuple[str, ...]:
     """The distinct expected answers, in the order in which they come up."""
-    distinct = {normalised(question.expected): question.expected for question in questions}
+    distinct = {_expected(question, settings): question.expected for question in questions}
     choices = tuple(distinct.values())
     if not 2 <= len(choices) <= MOST_CHOICES:
         raise DataError(

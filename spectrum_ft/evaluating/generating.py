@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+_SEEDS = 2**63  # torch takes no larger ones
+
 
 def base_of(model: Any) -> Any:
     """The transformers model under PEFT's wrapper, adapters inside, or the model itself."""
@@ -32,28 +34,29 @@ def generate(
     """
     inner = base_of(model)
     device = next(inner.parameters()).device
+    pad = tokenizer.pad_token_id or 0  # masked: any token will do
+    # top_k 0: transformers would draw from the 50 likeliest alone.
+    drawn = {} if temperature is None else {"temperature": temperature, "top_k": 0, "top_p": 1.0}
     config = type(inner.generation_config)(
         max_new_tokens=max_new_tokens,
         do_sample=temperature is not None,
-        temperature=temperature if temperature is not None else 1.0,
-        top_k=0,
-        top_p=1.0,
-        eos_token_id=list(ends),
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=list(ends) or None,
+        pad_token_id=pad,
         use_cache=True,
+        **drawn,
     )
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     devices = [device] if device.type == "cuda" else []
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]
         longest = max(len(prompts[i]) for i in batch)
-        ids = torch.full((len(batch), longest), tokenizer.pad_token_id)
+        ids = torch.full((len(batch), longest), pad)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(batch):  # padded on the left, so that answers begin together
             ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
             mask[row, longest - len(prompts[i]) :] = 1
         with torch.random.fork_rng(devices), _own_settings(inner, config):
-            torch.manual_seed(seed * 1_000_003 + start)
+            torch.manual_seed((seed * 1_000_003 + start) % _SEEDS)
             written = inner.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),

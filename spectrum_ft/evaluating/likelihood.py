@@ -1,5 +1,6 @@
 """The loss on expected answers, question by question, and on a general text."""
 
+import os.path
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,25 @@ from spectrum_ft.tuning.data.labelling import UNLABELLED, Labelled
 from spectrum_ft.tuning.losses import row_losses
 
 _TEXT = ".txt"
+_MOST_LEARNED = 2048
+"""Learned tokens of a batch, at most: each has a row of logits as wide as the vocabulary."""
+
 _WINDOW = 512  # tokens of a general text that are read at once, at most
 
 
 def losses(
-    model: Any, examples: Sequence[Labelled], *, batch_size: int, pad_token_id: int
+    model: Any, examples: Sequence[Labelled], *, batch_size: int, pad_token_id: int | None
 ) -> Iterator[tuple[int, float, int]]:
-    """The index of each example, its summed loss in nats, and its learned tokens, as they come."""
+    """The index of each example, its summed loss in nats, and its learned tokens, as they come.
+
+    Batches are smaller than `batch_size` where much is learned.
+    """
     device = next(model.parameters()).device
     head = model.get_output_embeddings()
     by_length = sorted(range(len(examples)), key=lambda i: -len(examples[i].ids))
-    for start in range(0, len(by_length), batch_size):
-        batch = by_length[start : start + batch_size]
+    for batch in _batches(by_length, examples, batch_size):
         longest = len(examples[batch[0]].ids)
-        ids = torch.full((len(batch), longest), pad_token_id)
+        ids = torch.full((len(batch), longest), pad_token_id or 0)  # masked
         labels = torch.full((len(batch), longest), UNLABELLED)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(batch):
@@ -38,6 +44,23 @@ def losses(
         found = row_losses(model, head, {name: t.to(device) for name, t in inputs.items()})
         for i, (loss, count) in zip(batch, found, strict=True):
             yield i, loss, count
+
+
+def _batches(
+    order: Sequence[int], examples: Sequence[Labelled], batch_size: int
+) -> Iterator[list[int]]:
+    batch: list[int] = []
+    learned = 0
+    for i in order:
+        labels = examples[i].labels
+        count = len(labels) - labels.count(UNLABELLED)
+        if batch and (len(batch) == batch_size or learned + count > _MOST_LEARNED):
+            yield batch
+            batch, learned = [], 0
+        batch.append(i)
+        learned += count
+    if batch:
+        yield batch
 
 
 def read_general(source: str, tokenizer: Any, max_length: int) -> list[Labelled]:
@@ -62,6 +85,8 @@ def read_general(source: str, tokenizer: Any, max_length: int) -> list[Labelled]
 
 
 def _read_text(source: str) -> str:
+    if not os.path.isfile(source):  # a pipe would be waited for
+        raise DataError(f"{source}: cannot be read (no such file)", "give the path of a text")
     try:
         text = Path(source).read_text("utf-8-sig")
     except OSError as fault:
@@ -70,6 +95,8 @@ def _read_text(source: str) -> str:
         ) from None
     except UnicodeDecodeError:
         raise DataError(f"{source}: not text in UTF-8", "save it as UTF-8") from None
+    if not text.strip():
+        raise DataError(f"{source}: an empty text", "give a few hundred words or more")
     if "\0" in text:
         raise DataError(f"{source}: not text", "give plain text")
     return text

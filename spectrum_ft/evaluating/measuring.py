@@ -11,7 +11,7 @@ import torch
 from spectrum_ft.environment import command_line, current_environment
 from spectrum_ft.errors import DataError
 from spectrum_ft.eval_records import EvalSettings, Evaluation, Outcome
-from spectrum_ft.evaluating.answers import extracted, normalised
+from spectrum_ft.evaluating.answers import extracted
 from spectrum_ft.evaluating.choosing import choice_scores
 from spectrum_ft.evaluating.examinations import Examination, check_evaluation, pattern_of
 from spectrum_ft.evaluating.generating import base_of, generate
@@ -70,12 +70,14 @@ def evaluate_model(
         if "exact-match" in settings.metrics:
             generated = _answer(model, tokenizer, exam, found, progress)
         for one, options in zip(found, exam.options, strict=False):
-            scores = choice_scores(model, options)
-            one.choice = normalised(exam.choices[scores.index(max(scores))])
+            scores = choice_scores(model, options, settings.batch_size)
+            best = exam.choices[scores.index(max(scores))]
+            one.choice = extracted(best, pattern_of(settings))
             progress.add(1)
         if exam.general:
             general_loss = _mean_loss(model, tokenizer, exam.general, settings.batch_size)
     outcomes = tuple(one.outcome() for one in found)
+    generates = "exact-match" in settings.metrics
     return Evaluation(
         source=source,
         settings=settings,
@@ -83,7 +85,7 @@ def evaluate_model(
         loss=_ratio([(o.loss, o.tokens) for o in outcomes if o.loss is not None]),
         exact_match=_share([o.correct for o in outcomes]),
         choice_accuracy=_share([o.choice_correct for o in outcomes]),
-        samples=sum(o.samples for o in outcomes) / len(outcomes) if exam.prompts else None,
+        samples=sum(o.samples for o in outcomes) / len(outcomes) if generates else None,
         general_loss=general_loss,
         outcomes=outcomes,
         generated_tokens=generated,
@@ -193,17 +195,32 @@ def _share(correct: Sequence[bool | None]) -> float | None:
 
 
 def _check_lengths(model: Any, exam: Examination) -> None:
-    """Raise `DataError` if a prompt and its answer are longer than the model has positions."""
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if limit is None or not exam.prompts:
+    """Raise `DataError` for a text that is longer than the model has positions.
+
+    Positions that are computed reach further, so that only answers are held to their number.
+    """
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None:
         return
-    longest = max(range(len(exam.prompts)), key=lambda i: len(exam.prompts[i]))
-    needed = len(exam.prompts[longest]) + exam.max_new_tokens
+    if "exact-match" in exam.settings.metrics:
+        longest = max(range(len(exam.prompts)), key=lambda i: len(exam.prompts[i]))
+        needed = len(exam.prompts[longest]) + exam.max_new_tokens
+        if needed > limit:
+            raise DataError(
+                f"{exam.places[longest]}: the prompt and its answer take {needed:,} tokens, and "
+                f"the model has {limit:,} positions",
+                "ask with fewer solved examples, or lower --max-new-tokens",
+            )
+    if getattr(config, "rope_parameters", None):
+        return
+    texts = [*exam.general, *(one for one in exam.learned if one is not None)]
+    texts += [one for options in exam.options for one in options]
+    needed = max((len(one.ids) for one in texts), default=0)
     if needed > limit:
         raise DataError(
-            f"{exam.places[longest]}: the prompt and its answer take {needed:,} tokens, and the "
-            f"model has {limit:,} positions",
-            "ask with fewer solved examples, or lower --max-new-tokens",
+            f"texts of {needed:,} tokens, and the model has {limit:,} positions",
+            f"pass --max-length {limit}, fewer solved examples, or no choices",
         )
 
 

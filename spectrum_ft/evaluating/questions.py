@@ -90,9 +90,14 @@ def solved_examples(settings: EvalSettings, tokenizer: Any) -> list[Question]:
         return []
     assert settings.examples is not None
     pool = read_questions(settings.examples, settings.columns, tokenizer)
+    # Of each prompt one: a question that is asked twice would need two substitutes.
+    distinct: dict[str, Question] = {}
+    for question in pool:
+        distinct.setdefault(repr(question.asked), question)
+    pool = list(distinct.values())
     if len(pool) <= settings.few_shot:
         raise DataError(
-            f"{settings.examples}: {len(pool):,} examples, too few to draw "
+            f"{settings.examples}: {len(pool):,} different examples, too few to draw "
             f"{settings.few_shot:,} and one to spare",
             "give more of them, or ask for fewer",
         )
