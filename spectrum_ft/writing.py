@@ -35,8 +35,8 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def write_file(path: Path, content: str, *, force: bool) -> None:
-    """Write `content` as UTF-8 to `path`: all of it, or nothing at all.
+def write_file(path: Path, content: str | bytes, *, force: bool) -> None:
+    """Write `content`, a text as UTF-8, to `path`: all of it, or nothing at all.
 
     Written beside the target under a temporary name, flushed to disk and renamed. Without `force`
     the name is taken by a link, which fails if another process took it in the meantime. File modes
@@ -47,8 +47,8 @@ def write_file(path: Path, content: str, *, force: bool) -> None:
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".spectrum-ft-")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content if isinstance(content, bytes) else content.encode())
                 file.flush()
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())

@@ -66,8 +66,8 @@ def prepare_comparison(
     Nothing is trained and nothing is written. Raises the `SpectrumError` of whatever is wrong,
     naming the arm where it is one arm's.
     """
-    from spectrum_ft.evaluating.examinations import check_evaluation
-    from spectrum_ft.tuning.bases import open_base
+    from spectrum_ft.evaluating.examinations import check_evaluation, check_lengths
+    from spectrum_ft.tuning.bases import open_base, read_config
     from spectrum_ft.tuning.contracts import model_digest
     from spectrum_ft.tuning.data.files import read_rows
     from spectrum_ft.tuning.data.tokenizers import read_tokenizer
@@ -84,11 +84,12 @@ def prepare_comparison(
     evaluation = replace(settings.evaluation, device=training.device, dtype=training.dtype)
     settings = replace(settings, training=training, evaluation=evaluation)
     base = open_base(source)
-    tokenizer = read_tokenizer(base.folder)
+    tokenizer, config = read_tokenizer(base.folder), read_config(base.folder)
     data = read_rows(training.data, training.columns)
     test = read_rows(evaluation.data, evaluation.columns)
     for arm in arms:
-        check_evaluation(tokenizer, evaluation_of(arm, settings, training.data))
+        exam = check_evaluation(tokenizer, evaluation_of(arm, settings, training.data))
+        check_lengths(config, exam)
     plans, contracts = _plans(source, arms, settings, report, ignore_forecast=ignore_forecast)
     chooses = any(len(rates) > 1 for rates in settings.rates.values())
     start = CompareStart(

@@ -192,3 +192,33 @@ def _choices(questions: Sequence[Question], settings: EvalSettings) -> tuple[str
             "leave the metric `choice` out",
         )
     return choices
+
+
+def check_lengths(config: Any, exam: Examination) -> None:
+    """Raise `DataError` for a text that is longer than a model of `config` has positions.
+
+    Positions that are computed reach further, so that only answers are held to their number.
+    """
+    config = config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None:
+        return
+    if "exact-match" in exam.settings.metrics:
+        longest = max(range(len(exam.prompts)), key=lambda i: len(exam.prompts[i]))
+        needed = len(exam.prompts[longest]) + exam.max_new_tokens
+        if needed > limit:
+            raise DataError(
+                f"{exam.places[longest]}: the prompt and its answer take {needed:,} tokens, and "
+                f"the model has {limit:,} positions",
+                "ask with fewer solved examples, or lower --max-new-tokens",
+            )
+    if getattr(config, "rope_parameters", None):
+        return
+    texts = [*exam.general, *(one for one in exam.learned if one is not None)]
+    texts += [one for options in exam.options for one in options]
+    needed = max((len(one.ids) for one in texts), default=0)
+    if needed > limit:
+        raise DataError(
+            f"texts of {needed:,} tokens, and the model has {limit:,} positions",
+            f"pass --max-length {limit}, fewer solved examples, or no choices",
+        )

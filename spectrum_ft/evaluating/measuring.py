@@ -9,11 +9,15 @@ from typing import Any
 import torch
 
 from spectrum_ft.environment import command_line, current_environment
-from spectrum_ft.errors import DataError
 from spectrum_ft.eval_records import EvalSettings, Evaluation, Outcome
 from spectrum_ft.evaluating.answers import extracted
 from spectrum_ft.evaluating.choosing import choice_scores
-from spectrum_ft.evaluating.examinations import Examination, check_evaluation, pattern_of
+from spectrum_ft.evaluating.examinations import (
+    Examination,
+    check_evaluation,
+    check_lengths,
+    pattern_of,
+)
 from spectrum_ft.evaluating.generating import base_of, generate
 from spectrum_ft.evaluating.likelihood import losses
 from spectrum_ft.evaluating.voting import is_settled, winner
@@ -56,7 +60,7 @@ def evaluate_model(
     prompts that are longer than the model can read.
     """
     exam = check_evaluation(tokenizer, settings)
-    _check_lengths(base_of(model), exam)
+    check_lengths(base_of(model).config, exam)
     device = next(model.parameters()).device
     reset_peak(device)
     began = time.monotonic()
@@ -192,36 +196,6 @@ def _ratio(parts: Sequence[tuple[float | None, int]]) -> float | None:
 def _share(correct: Sequence[bool | None]) -> float | None:
     told = [one for one in correct if one is not None]
     return sum(told) / len(told) if told else None
-
-
-def _check_lengths(model: Any, exam: Examination) -> None:
-    """Raise `DataError` for a text that is longer than the model has positions.
-
-    Positions that are computed reach further, so that only answers are held to their number.
-    """
-    config = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return
-    if "exact-match" in exam.settings.metrics:
-        longest = max(range(len(exam.prompts)), key=lambda i: len(exam.prompts[i]))
-        needed = len(exam.prompts[longest]) + exam.max_new_tokens
-        if needed > limit:
-            raise DataError(
-                f"{exam.places[longest]}: the prompt and its answer take {needed:,} tokens, and "
-                f"the model has {limit:,} positions",
-                "ask with fewer solved examples, or lower --max-new-tokens",
-            )
-    if getattr(config, "rope_parameters", None):
-        return
-    texts = [*exam.general, *(one for one in exam.learned if one is not None)]
-    texts += [one for options in exam.options for one in options]
-    needed = max((len(one.ids) for one in texts), default=0)
-    if needed > limit:
-        raise DataError(
-            f"texts of {needed:,} tokens, and the model has {limit:,} positions",
-            f"pass --max-length {limit}, fewer solved examples, or no choices",
-        )
 
 
 @contextmanager
