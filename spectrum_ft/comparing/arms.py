@@ -25,7 +25,8 @@ _PLAN_FILES = (".yaml", ".yml")
 _NAMES = "|".join(sorted(PRESETS, key=len, reverse=True))
 _PRESET = re.compile(rf"({_NAMES})(?:-(\d{{1,3}}(?:\.\d{{1,2}})?))?(?::(.+))?")
 _PROMPTED = re.compile(r"(few-shot|votes):(\d{1,4})")
-_MOST_VOTES = 1000
+_LIMITS = {"few-shot": (1, 100), "votes": (2, 1000)}
+"""The fewest and the most solved examples and votes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +95,25 @@ def _parse(name: str) -> Arm:
         return Arm(name=label, plan=replace(plan, command=""), standing="candidate")
     if name == "base":
         return Arm(name=name)
-    if prompted := _PROMPTED.fullmatch(name):
-        return _prompted(name, prompted[1], int(prompted[2]))
+    prompted = [_PROMPTED.fullmatch(part) for part in name.split("+")]
+    if all(prompted):
+        return _prompted(name, {found[1]: int(found[2]) for found in prompted if found})
     if found := _PRESET.fullmatch(name):
         return _recipe(name, found[1], found[2], found[3])
     raise _unknown(name)
 
 
-def _prompted(name: str, what: str, count: int) -> Arm:
-    least, most = (1, 100) if what == "few-shot" else (2, _MOST_VOTES)
-    if not least <= count <= most:
-        raise CompareError(f"the arm {name}: {count} is not between {least} and {most}")
-    return Arm(name=name, few_shot=count) if what == "few-shot" else Arm(name=name, votes=count)
+def _prompted(name: str, counts: dict[str, int]) -> Arm:
+    if len(counts) < name.count(":"):
+        raise CompareError(f"the arm {name}: says one thing twice", "say it once")
+    for what, count in counts.items():
+        least, most = _LIMITS[what]
+        if not least <= count <= most:
+            raise CompareError(
+                f"the arm {name}: {count} is not between {least} and {most}",
+                f"write e.g. {what}:{max(5, least)}",
+            )
+    return Arm(name=name, few_shot=counts.get("few-shot", 0), votes=counts.get("votes", 1))
 
 
 def _recipe(name: str, preset: str, percent: str | None, rest: str | None) -> Arm:

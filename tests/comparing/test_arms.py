@@ -73,6 +73,13 @@ def test_untrained_arms_differ_in_how_the_model_is_asked() -> None:
     assert plan_of(base, 0, model()) is None
 
 
+def test_solved_examples_and_votes_go_together() -> None:
+    both = arm("few-shot:4+votes:8")
+    assert (both.few_shot, both.votes) == (4, 8)
+    with pytest.raises(CompareError, match="one thing twice"):
+        arm("votes:4+votes:8")
+
+
 def test_a_random_arm_draws_anew_with_each_seed_unless_it_names_one() -> None:
     assert plan("random-25", 0).train != plan("random-25", 1).train
     assert (
