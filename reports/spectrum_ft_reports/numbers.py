@@ -37,8 +37,11 @@ def plural(number: int, noun: str, many: str | None = None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: `3.4 s`, `12 min 5 s`."""
+    """A duration: `3.4 s`, `12 min 5 s`, `3 h 26 min`."""
     if value < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes} min"

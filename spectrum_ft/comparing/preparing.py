@@ -73,11 +73,12 @@ def prepare_comparison(
     from spectrum_ft.tuning.data.tokenizers import read_tokenizer
     from spectrum_ft.tuning.devices import decide
 
-    unknown = [name for name in settings.rates if name not in {arm.name for arm in arms}]
-    if unknown:
+    trained = [arm.name for arm in arms if arm.trains]
+    strays = [name for name in settings.rates if name not in trained]
+    if strays:
         raise CompareError(
-            f"--lr {ascii(unknown[0])[1:-1][:80]}: no such arm",
-            f"arms: {', '.join(arm.name for arm in arms)}",
+            f"--lr {ascii(strays[0])[1:-1][:80]}: no such arm that trains",
+            f"arms that train: {', '.join(trained) or 'none'}",
         )
     asked = planned_questions(arms, settings.against)
     training = decide(settings.training)

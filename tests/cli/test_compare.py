@@ -147,6 +147,7 @@ def test_killed_three_times_at_random_it_ends_with_the_same_table(
         (("--arms", "base,sprectrum-25"), "did you mean spectrum-25?"),
         (("--arms", "qlora,qlora"), "comes twice"),
         (("--arms", "base", "--lr", "lora=1e-4"), "--lr lora: no such arm"),
+        (("--arms", "base,qlora", "--lr", "base=1e-4"), "arms that train: qlora"),
         (("--arms", "qlora", "--lr", "qlora=fast"), "is not ARM=RATE"),
         (("--arms", "qlora", "--lr", "qlora=0"), "not above 0"),
         (("--arms", "qlora", "--minutes", "1"), "both set the length"),

@@ -38,6 +38,7 @@ def test_sizes_are_in_powers_of_1024(value: int, text: str) -> None:
 def test_durations_words_and_shares() -> None:
     assert numbers.seconds(3.44) == "3.4 s"
     assert numbers.seconds(725.2) == "12 min 5 s"
+    assert numbers.seconds(12_346.0) == "3 h 26 min"
     assert numbers.plural(1, "matrix", "matrices") == "1 matrix"
     assert numbers.plural(2000, "tensor") == "2,000 tensors"
     assert numbers.share(1, 4) == "25.0 %"
