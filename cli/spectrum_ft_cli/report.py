@@ -1,59 +1,130 @@
 """`spectrum report`: show a record again."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
+from spectrum_ft.compare_records import COMPARISON_SCHEMA, Comparison
+from spectrum_ft.comparing.comparison_folder import RECORD as COMPARISON_RECORD
 from spectrum_ft.errors import RecordError
+from spectrum_ft.eval_records import EVALUATION_SCHEMA, Evaluation
 from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.train_records import RUN_SCHEMA, TrainRun
-from spectrum_ft.tuning.runs.run_folder import RECORD, START, read_run
+from spectrum_ft.tuning.runs.run_folder import RECORD, START
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.scan import plan_to_show
 from spectrum_ft_cli.show import show_scan
 
-_RUNS = f'"{RUN_SCHEMA.partition("@")[0]}@'.encode()
-
 
 @click.command("report", cls=Command)
-@click.argument("record", metavar="SCAN|RUN")
+@click.argument("record")
 @option("--matrices", group="Output", is_flag=True, help="List every matrix of a scan as well.")
-def command(record: str, matrices: bool) -> None:
-    """Show a scan or a run again.
+@option(
+    "-o",
+    "--output",
+    group="Output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a comparison to this file instead: .png and .svg its pictures, .md the whole of it.",
+)
+@option("--force", group="Output", is_flag=True, help="Replace an existing output.")
+def command(record: str, matrices: bool, output: Path | None, force: bool) -> None:
+    """Show a record again.
 
-    SCAN is a file written by `spectrum scan -o`, a result file of the published Spectrum script,
-    or - for standard input. RUN is the folder of a finished `spectrum train -o`, or its run.json.
+    RECORD is a file written by `spectrum scan -o` or `spectrum eval -o`, the folder of a finished
+    `spectrum train -o` or of a `spectrum compare -o`, a result file of the published Spectrum
+    script, or - for a scan on standard input.
 
     \b
     Example:
       spectrum report scan.json --matrices
       spectrum report ./run
+      spectrum report ./comparison -o comparison.md
     """
-    run = _run(record)
-    if run is None:
-        report = read_scan(record)
+    path = str(_record_in(Path(record))) if Path(record).is_dir() else record
+    found = _other_than_scan(path)
+    if output is not None:
+        _write(found, path, output, force=force)
+        return
+    if found is None:
+        report = read_scan(path)
         show_scan(report, plan_to_show(report), with_matrices=matrices)
         return
     if matrices:
-        raise click.UsageError("--matrices lists the matrices of a scan, and this is a run.")
+        raise click.UsageError("--matrices lists the matrices of a scan, and this is none.")
+    kind, table = found
+    kind.show(to_record(table, kind.record, kind.schema, path), record if path != record else None)
+
+
+def _show_run(run: TrainRun, folder: str | None) -> None:
     from spectrum_ft_cli.show_training import show_run
 
-    show_run(run, record if Path(record).is_dir() else None)
+    show_run(run, folder)
 
 
-def _run(record: str) -> TrainRun | None:
-    """The record of the run that `record` names; None if it is something else."""
-    if record == STDIN:
+def _show_evaluation(evaluation: Evaluation, folder: str | None) -> None:
+    from spectrum_ft_cli.show_evaluation import show_evaluation
+
+    show_evaluation(evaluation)
+
+
+def _show_comparison(comparison: Comparison, folder: str | None) -> None:
+    from spectrum_ft_cli.show_comparison import show_comparison
+
+    show_comparison(comparison, folder)
+
+
+class _Kind(NamedTuple):
+    """A kind of record, and how it is shown: with the folder that it lies in, if that was named."""
+
+    schema: str
+    record: type
+    show: Callable[[Any, str | None], None]
+
+
+_KINDS = (
+    _Kind(RUN_SCHEMA, TrainRun, _show_run),
+    _Kind(EVALUATION_SCHEMA, Evaluation, _show_evaluation),
+    _Kind(COMPARISON_SCHEMA, Comparison, _show_comparison),
+)
+"""Every kind of record but scans, which take options of their own."""
+
+
+def _write(
+    found: tuple["_Kind", dict[str, Any]] | None, path: str, output: Path, *, force: bool
+) -> None:
+    """Write the comparison in `path` to `output`; a usage error if it is another record."""
+    if found is None or found[0].record is not Comparison:
+        raise click.UsageError("-o writes pictures and Markdown of a comparison, and this is none.")
+    from spectrum_ft_cli.show_comparison import write_report
+
+    kind, table = found
+    write_report(to_record(table, kind.record, kind.schema, path), output, force=force)
+
+
+def _record_in(folder: Path) -> Path:
+    """The record of what lies in `folder`."""
+    if (folder / COMPARISON_RECORD).exists():
+        return folder / COMPARISON_RECORD
+    if not (folder / RECORD).exists() and (folder / START).exists():
+        raise RecordError(
+            f"{folder}: this run is not finished", "the command that began it goes on with it"
+        )
+    return folder / RECORD
+
+
+def _other_than_scan(path: str) -> tuple[_Kind, dict[str, Any]] | None:
+    """The kind of the record in the file `path`, and its content; None if it may be a scan."""
+    if path == STDIN:
         return None
-    path = Path(record)
-    if path.is_dir():
-        if not (path / RECORD).exists() and (path / START).exists():
-            raise RecordError(
-                f"{path}: this run is not finished", "the command that began it goes on with it"
-            )
-        return read_run(path)
-    data = read_bytes_of(record)
-    if _RUNS not in data:
+    data = read_bytes_of(path)
+    names = {kind.schema.partition("@")[0]: kind for kind in _KINDS}
+    # A scan can be large, and is only parsed here where it might be something else.
+    if not any(f'"{name}@'.encode() in data for name in names):
         return None
-    return to_record(parse_record(data, record), TrainRun, RUN_SCHEMA, record)
+    table = parse_record(data, path)
+    kind = names.get(str(table.get("schema")).partition("@")[0])
+    return None if kind is None else (kind, table)

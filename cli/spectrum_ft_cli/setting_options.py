@@ -9,6 +9,9 @@ import click
 
 from spectrum_ft_cli.commands import Decorator, option
 
+MAX_SEED = 2**32 - 1
+"""The largest seed, which is numpy's."""
+
 
 def setting_of(record: type) -> Callable[..., Decorator]:
     """What makes an option of a field of `record`, a dataclass, from its name, group and help.

@@ -9,7 +9,7 @@ import click
 
 from spectrum_ft.train_records import SettingsError, TrainSettings
 from spectrum_ft_cli.commands import Function
-from spectrum_ft_cli.setting_options import setting_of
+from spectrum_ft_cli.setting_options import MAX_SEED, setting_of
 
 _setting = setting_of(TrainSettings)
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
@@ -31,8 +31,6 @@ _TRACKERS = {
     "trackio": ("trackio",),
 }
 """Trackers by transformers' name, and the packages that each comes in."""
-
-_MAX_SEED = 2**32 - 1  # numpy's
 
 _DATA, _OPTIMIZATION, _MEMORY = "Data", "Optimization", "Precision and memory"
 _EVALUATION, _CHECKPOINTS = "Evaluation", "Checkpoints"
@@ -103,7 +101,7 @@ _SETTINGS: tuple[Callable[[Any], Any], ...] = (
     _setting(
         "seed",
         group=_OPTIMIZATION,
-        type=click.IntRange(min=0, max=_MAX_SEED),
+        type=click.IntRange(min=0, max=MAX_SEED),
         help="The seed of adapters, dropout and the order of the data, and of --preset random.",
     ),
     _setting(
