@@ -28,7 +28,7 @@ from spectrum_ft_cli.show import show_scan
     group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a comparison to this file instead: .png and .svg its pictures, .md the whole of it.",
+    help="Write a comparison to this file instead: its pictures (.png, .svg), or all of it (.md).",
 )
 @option("--force", group="Output", is_flag=True, help="Replace an existing output.")
 def command(record: str, matrices: bool, output: Path | None, force: bool) -> None:

@@ -123,7 +123,7 @@ class _Page:
         """How training went."""
         if not rows:
             return
-        self.say("training loss, first seed: first step, course, mean of the last tenth")
+        self.say("training loss, first seed: first step, course (own scale), mean of the last tenth")
         room = self._sparkline_room([r.name for r in rows], [r.first + r.last for r in rows], 3)
         glyphs = BLOCKS if self._unicode else DIGITS
         self._table(
@@ -131,7 +131,7 @@ class _Page:
                 self._column("arm", [Entry(row.name) for row in rows]),
                 self._column("first", [Entry(row.first) for row in rows], folds=False),
                 self._column(
-                    "each on its own scale",
+                    "course",
                     [
                         Entry("".join(glyph(cell, glyphs) for cell in binned(row.cells, room)))
                         for row in rows
@@ -148,13 +148,13 @@ class _Page:
         """Where the matrices that train in full lie."""
         if not rows:
             return
-        self.say("matrices that train in full, by block from the first one")
+        self.say("matrices that train in full, by block from the first one, all on one scale")
         room = self._sparkline_room([row.name for row in rows], [row.text for row in rows], 2)
         self._table(
             [
                 self._column("arm", [Entry(row.name) for row in rows]),
                 self._column(
-                    "one scale",
+                    "blocks",
                     [Entry(self._place_cells(row.cells, room)) for row in rows],
                     folds=False,
                     left=True,
