@@ -201,6 +201,8 @@ class Comparing:
         if before is not None:
             yield Heard(job=job, number=number, of=of, message={}, trial=before, reused=True)
             return
+        if should_stop():
+            raise ComparisonStopped
         folder = self.folder.trial_folder(job)
         yield Heard(job=job, number=number, of=of, message={})
         for message in run_job(job, folder, should_stop):

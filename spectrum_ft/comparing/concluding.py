@@ -6,7 +6,7 @@ from spectrum_ft.compare_records import Asked, CompareSettings, Comparison
 from spectrum_ft.comparing.contrasts import contrasts
 from spectrum_ft.comparing.differences import differences
 from spectrum_ft.comparing.summaries import mark_dominated, summarise
-from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.comparing.tables import ArmTrials, evaluations_of
 from spectrum_ft.comparing.verdicts import verdicts
 from spectrum_ft.environment import command_line, current_environment
 
@@ -24,9 +24,19 @@ def conclude(
         settings=settings,
         arms=results,
         contrasts=tuple(answers),
-        verdicts=verdicts(results, answers),
+        verdicts=verdicts(results, answers, before=_as_it_is(tried)),
         differences=differences(settings, tried, [arm.name for arm in arms if not arm.trials]),
         seconds=sum(trial.seconds for trial in trials),
         environment=current_environment(settings.training.device),
         command=command_line(),
     )
+
+
+def _as_it_is(arms: Sequence[ArmTrials]) -> str | None:
+    """The name of the arm that is the model without training, examples or votes; None without."""
+    for arm in arms:
+        asked = [one.settings for one in evaluations_of(arm).values()]
+        is_plain = asked and all(one.few_shot == 0 and one.votes == 1 for one in asked)
+        if is_plain and all(trial.run is None for trial in arm.trials):
+            return arm.name
+    return None

@@ -1,6 +1,6 @@
 """What differs between the arms of a comparison besides their plans, and what to keep in mind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from spectrum_ft.compare_records import CompareSettings
 from spectrum_ft.comparing.tables import ArmTrials
@@ -29,7 +29,7 @@ def differences(
         if settings.minutes is not None and what in ("optimizer steps", "tokens seen"):
             continue
         if _differs(what, read, runs):
-            found.append(f"Not equal in all trials: {what}.")
+            found.append(f"Not equal in all trials: {what}{_values(read, runs)}.")
     if settings.minutes is not None:
         found.append(
             f"Arms had the same {settings.minutes:g} minutes, not the same steps: "
@@ -38,7 +38,9 @@ def differences(
     if settings.match is not None:
         found.append(f"Shares were found so that budgets are equal: --match {settings.match}.")
     found += _rates(arms)
-    if any(run.plan.train and run.plan.lora for run in runs):
+    found += _rows(runs)
+    swept = [trial.run for arm in arms if arm.rates for trial in arm.trials if trial.run]
+    if any(run.plan.train and run.plan.lora for run in swept):
         found.append("Where an arm trains weights and adapters, only the weights' rate was chosen.")
     found.append("Times are of one machine, and of whatever else it was doing.")
     return tuple(found)
@@ -49,6 +51,26 @@ def _differs(what: str, read: Callable[[TrainRun], object], runs: Sequence[Train
     if what == "tokens seen":  # each seed has an order of its own
         return len(values) > len({run.settings.seed for run in runs})
     return len(values) > 1
+
+
+def _values(read: Callable[[TrainRun], object], runs: Sequence[TrainRun]) -> str:
+    """The values in parentheses, where they are short enough to say something."""
+    values = dict.fromkeys(read(run) for run in runs)
+    shown = ", ".join(str(value) for value in values)
+    return f" ({shown})" if len(shown) <= 60 and not _is_compound(values) else ""
+
+
+def _is_compound(values: Iterable[object]) -> bool:
+    return not all(isinstance(value, int | str) for value in values)
+
+
+def _rows(runs: Sequence[TrainRun]) -> list[str]:
+    """What training rows lost, which is the same in all arms unless their data differ."""
+    lost = max(((r.data.truncated, r.data.dropped, r.data.rows) for r in runs), default=(0, 0, 0))
+    cut, dropped, rows = lost
+    if not cut and not dropped:
+        return []
+    return [f"Of {rows:,} training rows, {cut:,} were cut and {dropped:,} left out."]
 
 
 def _uneven_seeds(settings: CompareSettings, arms: Sequence[ArmTrials]) -> list[str]:

@@ -54,7 +54,7 @@ def crossed_interval(table: Table, confidence: float = 0.95) -> Interval:
     """The t interval of the mean over new seeds and new examples; see the module's docstring.
 
     `table` (n, m) with n >= 2 and m >= 2. With no variance at all the interval has no width, and
-    p is 1 for a mean of zero, else 0.
+    p is 1 for a mean of zero, else the sign test's over examples.
     """
     n, m = table.shape
     assert n >= 2
@@ -63,7 +63,7 @@ def crossed_interval(table: Table, confidence: float = 0.95) -> Interval:
     of_seeds = float(table.mean(axis=1).var(ddof=1)) / n
     of_examples = float(table.mean(axis=0).var(ddof=1)) / m
     if of_seeds + of_examples <= 1e-30:  # rounding of equal numbers
-        return Interval(mean=mean, low=mean, high=mean, p=1.0 if abs(mean) < 1e-12 else 0.0)
+        return _without_variance(mean, m)
 
     def half_width(p: float) -> float:
         """Half the width of the interval that leaves out `p`."""
@@ -73,6 +73,16 @@ def crossed_interval(table: Table, confidence: float = 0.95) -> Interval:
     half = half_width(1.0 - confidence)
     p = _p_value(lambda p: half_width(p) - abs(mean))
     return Interval(mean=mean, low=mean - half, high=mean + half, p=p)
+
+
+def _without_variance(mean: float, m: int) -> Interval:
+    """The interval of `m` equal values.
+
+    That they are equal says little where they are few: two questions that one model gets right and
+    the other wrong are no proof. By chance m signs agree with the probability 2 / 2^m.
+    """
+    p = 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - m)
+    return Interval(mean=mean, low=mean, high=mean, p=p)
 
 
 def _p_value(excess: Callable[[float], float]) -> float:
@@ -88,7 +98,7 @@ def sampled_interval(values: NDArray[np.float64], confidence: float = 0.95) -> I
     m = len(values)
     mean, error = float(values.mean()), float(values.std(ddof=1)) / m**0.5 if m > 1 else 0.0
     if error <= 1e-15:
-        return Interval(mean=mean, low=mean, high=mean, p=1.0 if abs(mean) < 1e-12 else 0.0)
+        return _without_variance(mean, m)
     half = float(stats.t.ppf(0.5 + confidence / 2.0, m - 1)) * error
     p = 2.0 * float(stats.t.sf(abs(mean) / error, m - 1))
     return Interval(mean=mean, low=mean - half, high=mean + half, p=p)

@@ -85,12 +85,10 @@ def _general(arm: ArmTrials) -> Estimate | None:
 
 
 def _layers(run: TrainRun) -> tuple[int, ...]:
-    """How many tensors train in full in each block."""
-    if not run.plan.train:
-        return ()
-    places = place_tensors(run.plan.train)
-    counts = Counter(places[name].layer for name in run.plan.train)
-    return tuple(counts[layer] for layer in range(run.contract.layers))
+    """How many matrices train in full in each block, norms and biases not counted."""
+    places = place_tensors(run.plan.train).values()
+    counts = Counter(place.layer for place in places if place.role == "block")
+    return tuple(counts[layer] for layer in range(run.contract.layers)) if counts else ()
 
 
 def mark_dominated(results: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
@@ -107,7 +105,7 @@ def mark_dominated(results: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
 def _dominates(one: ArmResult, other: ArmResult) -> bool:
     """Whether `one` is at least as good in everything, and better in something."""
     a, b = _costs(one), _costs(other)
-    if a is None or b is None or len(a) != len(b):
+    if a is None or b is None or (one.accuracy is None) != (other.accuracy is None):
         return False
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
 

@@ -41,6 +41,10 @@ class Tell(Protocol):
     def __call__(self, **message: Any) -> None: ...
 
 
+class _Interrupted(Exception):
+    """The evaluation was asked to stop: it begins again the next time, the training does not."""
+
+
 def main(folder: Path) -> int:
     """Do the job in `folder`; the exit code."""
     began = time.monotonic()
@@ -62,6 +66,8 @@ def main(folder: Path) -> int:
     except SpectrumError as error:
         tell(error=error.message, hint=error.hint)
         return REFUSED
+    except _Interrupted:
+        return STOPPED
     if done is None:
         return STOPPED
     run, evaluation = done
@@ -87,9 +93,10 @@ def _do(
     from spectrum_ft.tuning.runs.run_folder import RECORD, read_run
 
     if job.plan is None:
-        return None, _evaluate_source(job, job.source, tell)
+        return None, _evaluate_source(job, job.source, _counting(tell, should_stop))
     if (run_folder / RECORD).exists():  # it was stopped after training
-        evaluation = _evaluate_source(job, str(run_folder), tell) if job.evaluation else None
+        watch = _counting(tell, should_stop)
+        evaluation = _evaluate_source(job, str(run_folder), watch) if job.evaluation else None
         return read_run(run_folder), evaluation
     return _train(job, run_folder, tell, should_stop)
 
@@ -124,20 +131,27 @@ def _train(
             training.prepared.tokenizer,
             job.evaluation,
             source=job.source,
-            watch=_of_questions(tell),
+            watch=_counting(tell, should_stop),
         )
         return run, evaluation
 
 
-def _evaluate_source(job: Job, source: str, tell: Tell) -> Evaluation:
+def _evaluate_source(job: Job, source: str, watch: Callable[[int, int], None]) -> Evaluation:
     from spectrum_ft.evaluating.measuring import evaluate
 
     assert job.evaluation is not None
-    return evaluate(source, job.evaluation, watch=_of_questions(tell))
+    return evaluate(source, job.evaluation, watch=watch)
 
 
-def _of_questions(tell: Tell) -> Callable[[int, int], None]:
-    return lambda done, of: tell(asked=done, questions=of)
+def _counting(tell: Tell, should_stop: Callable[[], bool]) -> Callable[[int, int], None]:
+    """What tells how many questions are done, and stops once that is wanted."""
+
+    def watch(done: int, of: int) -> None:
+        tell(asked=done, questions=of)
+        if should_stop():
+            raise _Interrupted
+
+    return watch
 
 
 def _curve(run_folder: Path) -> tuple[CurvePoint, ...]:

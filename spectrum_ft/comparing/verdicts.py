@@ -14,12 +14,17 @@ _INFORMATIVE = 0.05
 """The accuracy that some arm has to reach, or the questions are too hard to tell arms apart."""
 
 
-def verdicts(results: Sequence[ArmResult], contrasts: Sequence[Contrast]) -> tuple[str, ...]:
-    """What the comparison says, in sentences: caveats, before and after, questions, costs."""
+def verdicts(
+    results: Sequence[ArmResult], contrasts: Sequence[Contrast], *, before: str | None
+) -> tuple[str, ...]:
+    """What the comparison says, in sentences: caveats, before and after, questions, costs.
+
+    `before` names the arm that is the model as it is; None where there is no such arm.
+    """
     by_name = {result.name: result for result in results}
     metric = "accuracy" if any(c.metric == "accuracy" for c in contrasts) else "loss"
     told = [contrast for contrast in contrasts if contrast.metric == metric]
-    sentences = [*_caveats(results, told), *_before_and_after(results, told)]
+    sentences = [*_caveats(results, told), *_before_and_after(by_name, told, before)]
     sentences += [_answer(contrast) for contrast in told]
     rivals: dict[str, str] = {}
     for contrast in told:
@@ -54,18 +59,19 @@ def _caveats(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str
     return found
 
 
-def _before_and_after(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str]:
-    """From the untrained model to each arm that a question is about."""
-    untrained = next((r for r in results if r.steps is None and r.accuracy is not None), None)
+def _before_and_after(
+    by_name: Mapping[str, ArmResult], told: Sequence[Contrast], before: str | None
+) -> list[str]:
+    """From the model as it is to each arm that a question is about."""
+    untrained = by_name.get(before) if before is not None else None
     if untrained is None or untrained.accuracy is None:
         return []
-    by_name = {result.name: result for result in results}
     about = [by_name[n] for n in dict.fromkeys(c.asked.arm for c in told) if n in by_name]
     after = [f"{100.0 * r.accuracy.mean:.1f} % ({r.name})" for r in about if r.accuracy is not None]
     if not after:
         return []
-    before = f"{100.0 * untrained.accuracy.mean:.1f} % ({untrained.name})"
-    return [f"From {before} to {', '.join(after)} correct."]
+    start = f"{100.0 * untrained.accuracy.mean:.1f} % ({untrained.name})"
+    return [f"From {start} to {', '.join(after)} correct."]
 
 
 def _answer(contrast: Contrast) -> str:
@@ -73,8 +79,9 @@ def _answer(contrast: Contrast) -> str:
     arm, against = contrast.asked.arm, contrast.asked.against
     basis = _basis(contrast)
     if contrast.finding == "cannot be told":
+        too_few = "one seed" if contrast.seeds < 2 else "one question"
         return (
-            f"Whether {arm} is better than {against} cannot be told: "
+            f"Whether {arm} is better than {against} cannot be told from {too_few}: "
             f"{_difference(contrast)} ({basis})."
         )
     if contrast.finding == "no difference shown":
@@ -105,11 +112,13 @@ def _difference(contrast: Contrast) -> str:
 def _basis(contrast: Contrast) -> str:
     scale, form, _ = _UNITS[contrast.metric]
     seeds = f"{contrast.seeds} {'seed' if contrast.seeds == 1 else 'seeds'}"
-    rests_on = f"{seeds}, {contrast.examples:,} questions"
+    questions = "question" if contrast.examples == 1 else "questions"
+    rests_on = f"{seeds}, {contrast.examples:,} {questions}"
     if contrast.low is None or contrast.high is None or contrast.p_adjusted is None:
         return rests_on
     interval = f"{scale * contrast.low:+{form}} to {scale * contrast.high:+{form}}"
-    return f"95 % interval {interval}, p {contrast.p_adjusted:.2g} corrected, {rests_on}"
+    p = f"p {contrast.p_adjusted:.2g}" if contrast.p_adjusted >= 0.001 else "p < 0.001"
+    return f"95 % interval {interval}, {p} corrected, {rests_on}"
 
 
 def _cost(result: ArmResult, rival: ArmResult) -> str:
@@ -120,8 +129,10 @@ def _cost(result: ArmResult, rival: ArmResult) -> str:
         return ""
     weights = result.trained + result.adapter_weights
     others = rival.trained + rival.adapter_weights
+    ratio = weights / max(others, 1)
+    times = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"
     return (
         f"Beside {rival.name}, {result.name} takes {result.seconds / rival.seconds:.2f} times the "
         f"time and {result.peak_memory_bytes / rival.peak_memory_bytes:.2f} times the memory, and "
-        f"updates {weights / max(others, 1):.2g} times the weights."
+        f"updates {times} times the weights."
     )
