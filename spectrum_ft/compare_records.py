@@ -91,6 +91,8 @@ class Trial:
     """Its course, a point for every step."""
     evaluation: Evaluation | None
     """On the test data; null unless its purpose is `test`."""
+    failure: str | None = None
+    """Why the training came to nothing, its loss not a number for one; null if it did not."""
     seconds: float
     """Wall-clock seconds of the whole process, loading and evaluation included."""
 
@@ -115,8 +117,8 @@ class RateTried:
 
     lr: float
     """The rate."""
-    loss: float
-    """The held-out loss that it led to."""
+    loss: float | None
+    """The held-out loss that it led to; null if training came to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

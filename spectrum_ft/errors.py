@@ -56,6 +56,10 @@ class TrainError(SpectrumError):
     """A training run cannot start, must not go on, or cannot be resumed."""
 
 
+class UnsoundRunError(TrainError):
+    """A run came to nothing by itself: its loss is no number, or what trains does not move."""
+
+
 class PlanError(SpectrumError):
     """A plan cannot be made as asked: nothing matches, nothing is left, or values clash."""
 

@@ -30,7 +30,10 @@ def locked(lock: Path, taken: str) -> Iterator[None]:
             raise OutputError(
                 f"{lock.parent}: {taken} (process {owner})", "wait for it, or give another folder"
             ) from None
+        if (found := file.read(20).strip()) and not found.isdecimal():
+            raise OutputError(f"{lock}: is no lock of ours", "give an empty or a new folder")
         try:
+            file.seek(0)
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from spectrum_ft.errors import OutputError
 
+TEMPORARY = ".spectrum-ft-"
+"""How the name of a file begins that is being written; a process that is killed may leave one."""
+
 
 def check_writable(path: Path, *, force: bool) -> None:
     """Raise `OutputError` now if `write_file` could not succeed later.
@@ -45,7 +48,7 @@ def write_file(path: Path, content: str | bytes, *, force: bool) -> None:
     check_writable(path, force=force)
     try:
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".spectrum-ft-")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content if isinstance(content, bytes) else content.encode())

@@ -38,6 +38,8 @@ def finished_line(heard: "Heard") -> str:
     trial = heard.trial
     assert trial is not None
     parts = []
+    if trial.failure is not None:
+        parts.append(f"came to nothing: {printable(trial.failure)}")
     if trial.run is not None:
         parts.append(f"loss {loss_text(trial.run.last_loss)}")
         if trial.run.eval_loss is not None:

@@ -123,7 +123,9 @@ class _Page:
         """How training went."""
         if not rows:
             return
-        self.say("training loss, first seed: first step, course (own scale), mean of the last tenth")
+        self.say(
+            "training loss, first seed: first step, course (own scale), mean of the last tenth"
+        )
         room = self._sparkline_room([r.name for r in rows], [r.first + r.last for r in rows], 3)
         glyphs = BLOCKS if self._unicode else DIGITS
         self._table(

@@ -135,6 +135,8 @@ class Comparing:
             return None
         rate = self.prepared.rates(arm)[0]
         pace = done(self._job(arm, "pace", self.prepared.settings.seeds[0], rate, _PACE_STEPS))
+        if pace.failure is not None:
+            raise CompareError(f"the arm {arm.name}: {pace.failure}", "give a lower --lr")
         times = [point.seconds for point in pace.curve]
         each = median(after - before for before, after in pairwise(times))
         return max(1, round(60.0 * minutes / max(each, 1e-3)))
@@ -149,7 +151,13 @@ class Comparing:
         """The learning rate of `arm`: of several the one with the lowest validation loss."""
         if not tried:
             return self.prepared.rates(arm)[0] if arm.trains else None
-        return min(tried, key=_validation_loss).lr
+        sound = [trial for trial in tried if trial.failure is None]
+        if not sound:
+            raise CompareError(
+                f"the arm {arm.name}: no learning rate works ({tried[0].failure})",
+                "give lower ones with --lr",
+            )
+        return min(sound, key=_validation_loss).lr
 
     def _job(
         self, arm: Arm, purpose: Purpose, seed: int, rate: float | None, steps: int | None

@@ -28,7 +28,7 @@ from spectrum_ft.comparing.trial_process import RUN, TRIAL
 from spectrum_ft.errors import OutputError
 from spectrum_ft.locking import locked
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
-from spectrum_ft.writing import make_folder, write_file
+from spectrum_ft.writing import TEMPORARY, make_folder, write_file
 
 START_SCHEMA = "spectrum-ft/comparison-start@1"
 START, RECORD, DATA, TRIALS, _LOCK = "start.json", "comparison.json", "data", "trials", "lock"
@@ -109,18 +109,10 @@ def open_comparison(path: Path, start: CompareStart, *, force: bool) -> Iterator
     holds something else.
     """
     make_folder(path)
+    _refuse_strangers(path)
     with locked(path / _LOCK, "another comparison is at work there"):
-        found = {entry.name for entry in path.iterdir()} - {_LOCK}
-        strange = sorted(
-            name
-            for name in found - _OURS
-            if Path(name).suffix not in _PICTURES or START not in found
-        )
-        if strange:
-            raise OutputError(
-                f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]})",
-                "give an empty or a new folder",
-            )
+        for leftover in path.glob(f"{TEMPORARY}*"):
+            leftover.unlink()
         if force:
             _clear(path)
         if (path / START).exists():
@@ -131,6 +123,23 @@ def open_comparison(path: Path, start: CompareStart, *, force: bool) -> Iterator
             _refuse_differences(path, earlier, start)
         write_file(path / START, to_json(start), force=True)
         yield ComparisonFolder(path=path, start=start)
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Raise `OutputError` for a folder that holds anything but a comparison."""
+    found = {entry.name for entry in path.iterdir()} - {_LOCK}
+    strange = sorted(found)
+    if START in found:
+        strange = [name for name in strange if not _is_ours(name)]
+    if strange:
+        raise OutputError(
+            f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]})",
+            "give an empty or a new folder",
+        )
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith(TEMPORARY) or Path(name).suffix in _PICTURES
 
 
 def read_trial(file: Path) -> Trial:

@@ -1,6 +1,6 @@
 """What differs between the arms of a comparison besides their plans, and what to keep in mind."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from spectrum_ft.compare_records import CompareSettings
 from spectrum_ft.comparing.tables import ArmTrials
@@ -24,6 +24,7 @@ def differences(
     """Sentences about what is not equal between `arms`; `missing` have no trial yet."""
     runs = [trial.run for arm in arms for trial in arm.trials if trial.run is not None]
     found = [f"No result yet: {', '.join(missing)}."] if missing else []
+    found += _failures(arms)
     found += _uneven_seeds(settings, arms)
     for what, read in _HELD_EQUAL.items():
         if settings.minutes is not None and what in ("optimizer steps", "tokens seen"):
@@ -46,6 +47,15 @@ def differences(
     return tuple(found)
 
 
+def _failures(arms: Sequence[ArmTrials]) -> list[str]:
+    return [
+        f"{arm.name} came to nothing with seed {trial.seed}: {trial.failure}."
+        for arm in arms
+        for trial in arm.trials
+        if trial.failure is not None
+    ]
+
+
 def _differs(what: str, read: Callable[[TrainRun], object], runs: Sequence[TrainRun]) -> bool:
     values = {repr(read(run)) for run in runs}
     if what == "tokens seen":  # each seed has an order of its own
@@ -55,13 +65,10 @@ def _differs(what: str, read: Callable[[TrainRun], object], runs: Sequence[Train
 
 def _values(read: Callable[[TrainRun], object], runs: Sequence[TrainRun]) -> str:
     """The values in parentheses, where they are short enough to say something."""
-    values = dict.fromkeys(read(run) for run in runs)
+    values = list(dict.fromkeys(read(run) for run in runs))
     shown = ", ".join(str(value) for value in values)
-    return f" ({shown})" if len(shown) <= 60 and not _is_compound(values) else ""
-
-
-def _is_compound(values: Iterable[object]) -> bool:
-    return not all(isinstance(value, int | str) for value in values)
+    is_short = len(shown) <= 60 and all(isinstance(value, int | str) for value in values)
+    return f" ({shown})" if is_short else ""
 
 
 def _rows(runs: Sequence[TrainRun]) -> list[str]:

@@ -14,7 +14,6 @@ from spectrum_ft.train_records import TrainRun
 
 def summarise(arm: ArmTrials) -> ArmResult:
     """What came of `arm`, which has one trial or more."""
-    first = arm.trials[0]
     runs = [trial.run for trial in arm.trials if trial.run is not None]
     contract = runs[0].contract if runs else None
     settings = runs[0].settings if runs else None
@@ -41,7 +40,7 @@ def summarise(arm: ArmTrials) -> ArmResult:
         steps=runs[0].steps if runs else None,
         result_bytes=runs[0].result_bytes if runs else None,
         lowest_layer=contract.lowest_layer if contract else None,
-        layers=_layers(first.run) if first.run else (),
+        layers=_layers(runs[0]) if runs else (),
         dominated=False,
         curves=tuple(trial.curve for trial in arm.trials if trial.curve),
     )
@@ -49,9 +48,7 @@ def summarise(arm: ArmTrials) -> ArmResult:
 
 def _rate(trial: Trial) -> RateTried:
     assert trial.lr is not None
-    assert trial.run is not None
-    assert trial.run.eval_loss is not None
-    return RateTried(lr=trial.lr, loss=trial.run.eval_loss)
+    return RateTried(lr=trial.lr, loss=None if trial.run is None else trial.run.eval_loss)
 
 
 def _estimate(arm: ArmTrials, metric: MetricName) -> Estimate | None:

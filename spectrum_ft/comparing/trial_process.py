@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from spectrum_ft.compare_records import CurvePoint, Trial
 from spectrum_ft.comparing.jobs import JOB_SCHEMA, Job
-from spectrum_ft.errors import SpectrumError
+from spectrum_ft.errors import SpectrumError, UnsoundRunError
 from spectrum_ft.eval_records import Evaluation
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
 from spectrum_ft.train_records import TrainRun, TrainStep
@@ -39,6 +39,10 @@ class Tell(Protocol):
     """What tells the parent process something."""
 
     def __call__(self, **message: Any) -> None: ...
+
+
+_Done = tuple[TrainRun | None, Evaluation | None, str | None]
+"""The training, its evaluation, and why the training came to nothing, if it did."""
 
 
 class _Interrupted(Exception):
@@ -70,7 +74,7 @@ def main(folder: Path) -> int:
         return STOPPED
     if done is None:
         return STOPPED
-    run, evaluation = done
+    run, evaluation, failure = done
     trial = Trial(
         arm=job.arm,
         purpose=job.purpose,
@@ -80,30 +84,30 @@ def main(folder: Path) -> int:
         run=run,
         curve=_curve(folder / RUN) if run else (),
         evaluation=evaluation,
+        failure=failure,
         seconds=time.monotonic() - began,
     )
     write_file(folder / TRIAL, to_json(trial), force=True)
     return 0
 
 
-def _do(
-    job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]
-) -> tuple[TrainRun | None, Evaluation | None] | None:
-    """The training and its evaluation; None if it stopped before the end."""
+def _do(job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]) -> _Done | None:
+    """What came of the job; None if it stopped before the end."""
     from spectrum_ft.tuning.runs.run_folder import RECORD, read_run
 
     if job.plan is None:
-        return None, _evaluate_source(job, job.source, _counting(tell, should_stop))
+        return None, _evaluate_source(job, job.source, _counting(tell, should_stop)), None
     if (run_folder / RECORD).exists():  # it was stopped after training
         watch = _counting(tell, should_stop)
         evaluation = _evaluate_source(job, str(run_folder), watch) if job.evaluation else None
-        return read_run(run_folder), evaluation
-    return _train(job, run_folder, tell, should_stop)
+        return read_run(run_folder), evaluation, None
+    try:
+        return _train(job, run_folder, tell, should_stop)
+    except UnsoundRunError as fault:  # an outcome like any other: this recipe does not work here
+        return None, None, fault.message
 
 
-def _train(
-    job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]
-) -> tuple[TrainRun, Evaluation | None] | None:
+def _train(job: Job, run_folder: Path, tell: Tell, should_stop: Callable[[], bool]) -> _Done | None:
     from spectrum_ft.tuning.training import Stopped, prepare_training
 
     assert job.plan is not None
@@ -123,7 +127,7 @@ def _train(
         except Stopped:
             return None
         if job.evaluation is None:
-            return run, None
+            return run, None, None
         from spectrum_ft.evaluating.measuring import evaluate_model
 
         evaluation = evaluate_model(
@@ -133,7 +137,7 @@ def _train(
             source=job.source,
             watch=_counting(tell, should_stop),
         )
-        return run, evaluation
+        return run, evaluation, None
 
 
 def _evaluate_source(job: Job, source: str, watch: Callable[[int, int], None]) -> Evaluation:

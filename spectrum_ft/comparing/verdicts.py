@@ -37,7 +37,9 @@ def verdicts(
 
 def _caveats(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str]:
     found = []
-    seeds = min((c.seeds for c in told), default=max((len(r.seeds) for r in results), default=0))
+    seeds = min(
+        (c.seeds for c in told), default=max((len(r.seeds) for r in results), default=FEWEST_SEEDS)
+    )
     examples = min((c.examples for c in told), default=FEWEST_EXAMPLES)
     steps = min((r.steps for r in results if r.steps is not None), default=FEWEST_STEPS)
     small = [

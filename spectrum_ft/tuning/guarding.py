@@ -7,31 +7,31 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from spectrum_ft.errors import TrainError
+from spectrum_ft.errors import TrainError, UnsoundRunError
 
 _SAMPLE = 4096
 
 
 def check_step(step: int, loss: float, grad_norm: float) -> None:
-    """Raise `TrainError` unless the optimizer may take step number `step`.
+    """Raise `UnsoundRunError` unless the optimizer may take step number `step`.
 
     It may not with a loss or gradient that is not finite, nor where there is nothing to learn:
     a loss or a gradient of exactly 0.
     """
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
         what = "loss" if not math.isfinite(loss) else "gradient"
-        raise TrainError(
+        raise UnsoundRunError(
             f"the {what} is not finite at step {step} (loss {loss}, gradient norm {grad_norm}); "
             "the step was not taken",
             "lower --lr, raise --warmup, or look for a damaged example; earlier checkpoints stay",
         )
     if loss == 0.0:
-        raise TrainError(
+        raise UnsoundRunError(
             f"the loss is exactly 0 at step {step}: nothing is left to learn, or all is masked",
             "check that the examples have answers in them",
         )
     if grad_norm == 0.0:
-        raise TrainError(
+        raise UnsoundRunError(
             f"the gradient is exactly 0 at step {step}, where the loss is {loss:.4g}",
             "at the first step: does the loss depend on what the plan trains? Later the weights "
             "have run away: lower --lr",
@@ -39,9 +39,9 @@ def check_step(step: int, loss: float, grad_norm: float) -> None:
 
 
 def check_held_out(step: int, loss: float) -> None:
-    """Raise `TrainError` unless the held-out loss after `step` is a number."""
+    """Raise `UnsoundRunError` unless the held-out loss after `step` is a number."""
     if not math.isfinite(loss):
-        raise TrainError(
+        raise UnsoundRunError(
             f"the held-out loss is not finite after step {step} ({loss})",
             "lower --lr, or look for a damaged example; earlier checkpoints stay",
         )
@@ -74,10 +74,10 @@ class MovementCheck:
         self._before = [_sample(parameter) for parameter in parameters]
 
     def check(self, step: int) -> None:
-        """Raise `TrainError` if nothing has changed since this was made."""
+        """Raise `UnsoundRunError` if nothing has changed since this was made."""
         pairs = zip(self._before, self._parameters, strict=True)
         if all(torch.equal(before, _sample(parameter)) for before, parameter in pairs):
-            raise TrainError(
+            raise UnsoundRunError(
                 f"step {step} changed none of the weights that train: its updates are smaller "
                 "than their precision can hold",
                 "use --precision master or stochastic, or a higher --lr",

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from spectrum_ft.environment import command_line, current_environment
-from spectrum_ft.errors import CheckpointError, TrainError
+from spectrum_ft.errors import CheckpointError, TrainError, UnsoundRunError
 from spectrum_ft.records import DataSummary, Plan
 from spectrum_ft.staging import drop_folder
 from spectrum_ft.train_records import Contract, RunStart, TrainRun, TrainSettings, TrainStep
@@ -114,7 +114,7 @@ class Training:
 
         `watch` is told of every step and evaluation as it is done. `should_stop` is asked after
         every step: once it says so a checkpoint is written and `Stopped` raised. Raises
-        `TrainError` when the loss guard stops the run, `OutputError` when the disk is full.
+        `UnsoundRunError` when the loss guard stops the run, `OutputError` when the disk is full.
         """
         from spectrum_ft.tuning.trainer import SelectiveTrainer
 
@@ -180,7 +180,7 @@ class Training:
         base = self.prepared.base
         moved = moved_share(applied, base)
         if moved == 0.0:
-            raise TrainError(
+            raise UnsoundRunError(
                 "nothing that trains has moved: the result would be the base itself",
                 "use --precision master, a higher --lr, or more steps",
             )

@@ -46,7 +46,9 @@ def test_both_parts_are_added_each_with_its_own_quantile() -> None:
 
 def test_equal_arms_are_no_different_and_unequal_ones_without_variance_are() -> None:
     assert crossed_interval(np.zeros((3, 20))).p == 1.0
-    assert crossed_interval(np.full((3, 20), 0.1)).p == 0.0
+    # All 20 signs agree by chance with the probability 2 / 2^20; of two questions, with 1/2.
+    assert crossed_interval(np.full((3, 20), 0.1)).p == pytest.approx(2.0**-19, rel=1e-12)
+    assert crossed_interval(np.full((3, 2), 1.0)).p == 0.5
 
 
 @given(
