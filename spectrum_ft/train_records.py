@@ -176,9 +176,9 @@ class TrainStep:
     eval_loss: float | None = None
     """Held-out loss, in nats; null for a training step."""
     tokens: int | None = None
-    """Tokens that passed through the model so far in this process."""
+    """Tokens that passed through the model so far, over all of them."""
     seconds: float | None = None
-    """Wall-clock seconds since this process began to train."""
+    """Wall-clock seconds of training so far, over all processes that took part."""
     memory_bytes: int | None = None
     """Peak memory so far: the process's on a CPU, the allocator's on a GPU."""
 

@@ -49,6 +49,8 @@ class Examination:
     """The tokens that end an answer."""
     max_new_tokens: int = 0
     """The longest answer that is generated."""
+    one_line: bool = False
+    """Whether no expected answer has a second line, so that of generated ones the first counts."""
     choices: tuple[str, ...] = ()
     """What is chosen from."""
     options: Iterable[Sequence[Labelled]] = ()
@@ -128,6 +130,8 @@ def _with_questions(made: Examination, tokenizer: Any) -> Examination:
         prompts=tuple(prompts),
         ends=_ends(questions, labelled, tokenizer),
         max_new_tokens=settings.max_new_tokens or max(lengths) + _SPARE_TOKENS,
+        one_line=settings.answer_pattern is None
+        and not any("\n" in question.expected.strip() for question in questions),
     )
     if shots and made.learned:  # the loss of an answer, given the examples in front of it
         made = replace(made, learned=tuple(labelled))

@@ -172,7 +172,8 @@ def _answer(
             one = found[open_questions[place]]
             generated += len(tokens)
             text = tokenizer.decode(tokens, skip_special_tokens=True)
-            one.samples.append(extracted(text, pattern))
+            answer = text.strip().partition("\n")[0] if exam.one_line else text
+            one.samples.append(extracted(answer, pattern))
             if is_settled(one.samples, settings.votes):
                 progress.add(1)
         open_questions = [

@@ -88,6 +88,17 @@ def test_greedy_answers_are_the_likeliest_tokens_one_by_one(opened: Opened) -> N
         assert found[place] == (expected[: expected.index(2)] if 2 in expected else expected)
 
 
+def test_only_the_first_line_counts_where_no_expected_answer_has_a_second(
+    opened: Opened, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened.tokenizer, "decode", lambda ids, **_: " fox\nIntent: dog")
+    found = evaluate(opened, data=plain, metrics=("exact-match",), max_new_tokens=1)
+    assert [o.answer for o in found.outcomes] == ["fox"] * 5
+    two_lines = rows(tmp_path, {"prompt": "a:", "completion": " fox\nIntent: dog"})
+    found = evaluate(opened, data=two_lines, metrics=("exact-match",), max_new_tokens=1)
+    assert found.exact_match == 1.0
+
+
 def test_generation_settings_of_the_checkpoint_play_no_part(opened: Opened, data: str) -> None:
     before = evaluate(opened, data=data, metrics=("exact-match",), max_new_tokens=4)
     config = opened.model.generation_config
