@@ -52,9 +52,29 @@ class CompareSettings:
             raise CompareError(
                 f"--validation {self.validation_share}: not in (0, 0.5]", "give e.g. 10%"
             )
+        _refuse_owned(self.training, self.evaluation)
         for arm, rates in self.rates.items():
             if not rates or not all(0.0 < rate < float("inf") for rate in rates):
                 raise CompareError(f"--lr {arm}: not above 0", "give e.g. 1e-4")
+
+
+def _refuse_owned(training: TrainSettings, evaluation: EvalSettings) -> None:
+    """Raise `CompareError` for settings that a comparison makes itself, or could not show."""
+    if training.eval_data or training.patience or training.keep_best or training.eval_every:
+        raise CompareError(
+            "a comparison evaluates its arms itself, after the last step",
+            "leave out the training's held-out data, patience and best checkpoint",
+        )
+    if evaluation.few_shot or evaluation.votes > 1 or evaluation.examples:
+        raise CompareError(
+            "solved examples and votes are arms of a comparison",
+            "add the arms few-shot:5 or votes:16",
+        )
+    if {"exact-match", "choice"} <= set(evaluation.metrics):
+        raise CompareError(
+            "generated answers and choices would both be the accuracy",
+            "give one of exact-match and choice",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +149,8 @@ class ArmResult:
     """Its name."""
     seeds: tuple[int, ...]
     """The seeds that it was tried with."""
+    failed: tuple[int, ...] = ()
+    """Those among them with which training came to nothing."""
     lr: float | None
     """The peak learning rate of what trains in full; null where nothing does."""
     lora_lr: float | None
@@ -209,6 +231,8 @@ class Contrast:
     """The upper end."""
     finding: Finding
     """What it shows at the corrected 5 % level."""
+    reason: str | None = None
+    """Why nothing can be told, in words: `from one seed`; null where something can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

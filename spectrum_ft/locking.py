@@ -22,20 +22,20 @@ def locked(lock: Path, taken: str) -> Iterator[None]:
             f"{lock}: cannot be opened ({fault.strerror})",
             "check the folder's permissions, or give another one",
         ) from None
-    with os.fdopen(descriptor, "r+") as file:
+    with os.fdopen(descriptor, "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = file.read(20).strip() or "unknown"
+            owner = ascii(file.read(20).strip().decode("ascii", "replace"))[1:-1] or "unknown"
             raise OutputError(
                 f"{lock.parent}: {taken} (process {owner})", "wait for it, or give another folder"
             ) from None
-        if (found := file.read(20).strip()) and not found.isdecimal():
+        if (found := file.read(20).strip()) and not found.isdigit():
             raise OutputError(f"{lock}: is no lock of ours", "give an empty or a new folder")
         try:
             file.seek(0)
             file.truncate(0)
-            file.write(str(os.getpid()))
+            file.write(str(os.getpid()).encode())
             file.flush()
         except OSError as fault:
             raise OutputError(

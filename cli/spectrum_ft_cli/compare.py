@@ -68,9 +68,13 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
         prepared = prepare_comparison(
             asked["model"], arms, settings, report, ignore_forecast=asked["ignore_forecast"]
         )
-    _show_arms(prepared, talk, on_stdout=output is None or asked["dry_run"])
+    _show_arms(prepared, talk, on_stdout=asked["dry_run"])
     if output is None or asked["dry_run"]:
         return None
+    if asked["require_not_worse"] and not prepared.asked:
+        raise click.UsageError(
+            "--require-not-worse asks nothing: no candidate is held against anything."
+        )
     talk.kept = "Every finished trial is kept; the same command goes on from there."
     comparison = _compare(ctx, prepared, output)
     if isinstance(comparison, int):
@@ -124,6 +128,7 @@ def _compare(ctx: click.Context, prepared: "PreparedComparison", output: Path) -
 
 def _finish(ctx: click.Context, comparison: Comparison, output: Path) -> int | None:
     """Show the comparison and draw its pictures; the exit code of the gate, if that failed."""
+    from spectrum_ft.comparing.contrasts import decisive
     from spectrum_ft_cli.show_comparison import draw_pictures, show_comparison
 
     talk: Talk = ctx.obj
@@ -133,8 +138,9 @@ def _finish(ctx: click.Context, comparison: Comparison, output: Path) -> int | N
     else:
         show_comparison(comparison, str(output))
     talk.say(f"Wrote {output / 'comparison.json'} and {', '.join(p.name for p in pictures)}.")
-    worse = [c for c in comparison.contrasts if c.finding == "worse"]
+    worse = [c for c in decisive(comparison.contrasts) if c.finding == "worse"]
     if ctx.params["require_not_worse"] and worse:
-        talk.say(f"Gate: {worse[0].asked.arm} is worse than {worse[0].asked.against}.")
+        first = worse[0]
+        talk.say(f"Gate: {first.asked.arm} is worse than {first.asked.against} in {first.metric}.")
         return GATE_FAILED
     return None

@@ -264,6 +264,7 @@ def as_compare_settings(asked: Mapping[str, Any], arms: tuple[str, ...]) -> Comp
 def _rates(texts: tuple[str, ...], trained: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
     """The learning rates by arm; those told without an arm hold for all of `trained`."""
     rates: dict[str, tuple[float, ...]] = {}
+    named: set[str] = set()
     for text in sorted(texts, key=lambda text: "=" in text):  # what names an arm overrules
         arm, _, values = text.rpartition("=")
         try:
@@ -275,5 +276,8 @@ def _rates(texts: tuple[str, ...], trained: tuple[str, ...]) -> dict[str, tuple[
         if len(set(numbers)) < len(numbers):
             raise click.BadParameter(f"{text[:60]!a}: a rate comes twice", param_hint="--lr")
         for name in [arm.strip()] if arm else trained:
+            if arm and name in named:
+                raise click.BadParameter(f"{name[:60]!a} appears twice", param_hint="--lr")
             rates[name] = numbers
+        named |= {arm.strip()} if arm else set()
     return rates

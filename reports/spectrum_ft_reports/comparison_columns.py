@@ -53,6 +53,8 @@ def figure_columns(arms: Sequence[ArmResult]) -> list[FigureColumn]:
         _ranked("memory", 2, memory, _size, min),
         _ranked("time", 3, [arm.seconds for arm in arms], numbers.seconds, min),
         _plain("lr", 6, [_rates(arm) for arm in arms]),
+        _plain("tokens/s", 10, [_speed(arm) for arm in arms]),
+        _plain("on disk", 11, [_on_disk(arm) for arm in arms]),
     ]
     return [c for c in columns if any(figure.text != NONE for figure in c.figures)]
 
@@ -96,6 +98,14 @@ def _interval(estimate: Estimate | None, form: Callable[[float], str]) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return NONE
     return f"{form(estimate.low)}–{form(estimate.high)}"
+
+
+def _speed(arm: ArmResult) -> str:
+    return NONE if arm.tokens_per_second is None else f"{arm.tokens_per_second:,.0f}"
+
+
+def _on_disk(arm: ArmResult) -> str:
+    return NONE if arm.result_bytes is None else numbers.size(arm.result_bytes)
 
 
 def _rates(arm: ArmResult) -> str:

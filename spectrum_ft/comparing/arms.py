@@ -91,6 +91,11 @@ def _parse(name: str) -> Arm:
         label = label.strip() if equals else Path(name).stem
         if not label:
             raise CompareError(f"{ascii(name)[:80]}: an arm without a name", "write NAME=FILE")
+        if label == "base" or _PRESET.fullmatch(label) or _PROMPTED.match(label):
+            raise CompareError(
+                f"a plan file cannot be called {label}, which is an arm of its own",
+                f"give it another name: NAME={ascii(path)[1:-1][:120]}",
+            )
         plan = parse_plan(read_bytes_of(path), path)
         return Arm(name=label, plan=replace(plan, command=""), standing="candidate")
     if name == "base":
@@ -170,6 +175,11 @@ def planned_questions(arms: Iterable[Arm], against: Iterable[str]) -> tuple[Aske
             raise CompareError(
                 f"--against {ascii(name)[1:-1][:80]}: no such arm", f"arms: {', '.join(names)}"
             )
+    if against and not any(arm.standing == "candidate" for arm in arms):
+        raise CompareError(
+            "--against: there is no candidate to hold against anything",
+            "add an arm that is chosen by score, such as spectrum-25, or a plan file",
+        )
     rivals = [arm.name for arm in arms if arm.standing == "rival" or arm.name in against]
     return tuple(
         Asked(question=f"Is {arm.name} better than {rival}?", arm=arm.name, against=rival)

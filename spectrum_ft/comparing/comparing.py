@@ -29,10 +29,11 @@ from spectrum_ft.comparing.preparing import (
     training_of,
 )
 from spectrum_ft.comparing.processes import ComparisonStopped, run_job
-from spectrum_ft.comparing.splitting import split, write_rows
+from spectrum_ft.comparing.splitting import write_rows
 from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.comparing.trial_process import TRIAL
 from spectrum_ft.environment import command_line
+from spectrum_ft.errors import SpectrumError
 from spectrum_ft.scanning import scan
 from spectrum_ft.writing import make_folder
 
@@ -95,25 +96,54 @@ class Comparing:
         for arm in self.prepared.arms:
             tried = [done(job) for job in self._rate_jobs(arm, steps.get(arm.name))]
             chosen[arm.name] = ArmTrials(name=arm.name, trials=(), rates=tuple(tried))
+        tests = {
+            (seed, arm.name): self._test_job(arm, seed, chosen[arm.name], steps.get(arm.name))
+            for seed in seeds
+            for arm in self.prepared.arms
+            if seed == seeds[0] or arm.depends_on_seed
+        }
+        trials = {place: self.folder.finished(job) for place, job in tests.items()}
         try:
-            for seed in seeds:
-                for arm in self.prepared.arms:
-                    if seed != seeds[0] and not arm.depends_on_seed:
-                        continue
-                    so_far = chosen[arm.name]
-                    rate = self._rate(arm, so_far.rates)
-                    trial = done(self._job(arm, "test", seed, rate, steps.get(arm.name)))
-                    chosen[arm.name] = replace(so_far, trials=(*so_far.trials, trial))
-        except (ComparisonStopped, CompareError):
-            self._conclude(chosen)  # there is something to look at meanwhile
+            for place, job in tests.items():
+                trials[place] = done(job)
+        except (ComparisonStopped, SpectrumError):
+            self._conclude(_with_trials(chosen, trials))  # something to look at meanwhile
             raise
-        return self._conclude(chosen)
+        return self._conclude(_with_trials(chosen, trials))
+
+    def _test_job(self, arm: Arm, seed: int, tried: ArmTrials, steps: int | None) -> Job:
+        return self._job(arm, "test", seed, self._rate(arm, tried.rates), steps)
+
+    def _check_data(self, trial: Trial, folder: Path) -> None:
+        """Raise `CompareError` if the data are no longer what they were when all this began."""
+        start, parts = self.folder.start, self.prepared.parts
+        trained_on = start.data_digest
+        if parts is not None:
+            trained_on = _sha256(str(self.folder.data / TRAIN_PART))
+        found = []
+        if trial.run is not None:
+            found.append((trial.run.data.digest, trained_on, "training"))
+        if trial.evaluation is not None:
+            found.append((trial.evaluation.data.digest, start.eval_digest, "test"))
+        for digest, expected, what in found:
+            if digest != expected:
+                (folder / TRIAL).unlink()
+                raise CompareError(
+                    f"the arm {trial.arm}: the {what} data have changed since the comparison began",
+                    "put them back, and give the same command again",
+                )
 
     def _conclude(self, arms: Mapping[str, ArmTrials]) -> Comparison:
         """What the trials so far come to, kept in the folder."""
         prepared = self.prepared
         asked = prepared.asked
-        comparison = conclude(prepared.source, prepared.settings, list(arms.values()), asked)
+        comparison = conclude(
+            prepared.source,
+            prepared.settings,
+            list(arms.values()),
+            asked,
+            self.folder.start.sittings,
+        )
         self.folder.keep(comparison)
         return comparison
 
@@ -190,7 +220,7 @@ class Comparing:
 
     def _files(self, purpose: Purpose) -> dict[str, Any]:
         """The training and validation data of a trial, as settings."""
-        if not self.prepared.rows:
+        if self.prepared.parts is None:
             return {"data": self.prepared.settings.training.data, "eval_data": None}
         validation = str(self.folder.data / VALIDATION_PART) if purpose == "rate" else None
         return {"data": str(self.folder.data / TRAIN_PART), "eval_data": validation}
@@ -207,6 +237,8 @@ class Comparing:
         """What happens in one trial; the last item carries it."""
         before = self.folder.finished(job)
         if before is not None:
+            if not self.keep_weights:
+                self.folder.drop_weights(job)  # the process may have been killed before it could
             yield Heard(job=job, number=number, of=of, message={}, trial=before, reused=True)
             return
         if should_stop():
@@ -216,9 +248,28 @@ class Comparing:
         for message in run_job(job, folder, should_stop):
             yield Heard(job=job, number=number, of=of, message=message)
         trial = read_trial(folder / TRIAL)
+        self._check_data(trial, folder)
         if not self.keep_weights:
             self.folder.drop_weights(job)
         yield Heard(job=job, number=number, of=of, message={}, trial=trial)
+
+
+def _with_trials(
+    arms: Mapping[str, ArmTrials], trials: Mapping[tuple[int, str], Trial | None]
+) -> dict[str, ArmTrials]:
+    """`arms` with those of `trials` that there are."""
+    return {
+        name: replace(
+            arm,
+            trials=tuple(t for (_, of), t in trials.items() if of == name and t is not None),
+        )
+        for name, arm in arms.items()
+    }
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _validation_loss(trial: Trial) -> tuple[float, float]:
@@ -253,9 +304,8 @@ def open_comparing(
 ) -> Iterator[Comparing]:
     """The comparison in the folder `output`, begun or taken up there; see `open_comparison`."""
     with open_comparison(output, prepared.start, force=force) as folder:
-        if prepared.rows:
+        if prepared.parts is not None:
             make_folder(folder.data)
-            train, validation = split(prepared.rows, prepared.settings.validation_share)
-            write_rows(folder.data / TRAIN_PART, train)
-            write_rows(folder.data / VALIDATION_PART, validation)
+            for name, rows in zip((TRAIN_PART, VALIDATION_PART), prepared.parts, strict=True):
+                write_rows(folder.data / name, rows)
         yield Comparing(prepared=prepared, folder=folder, keep_weights=keep_weights)

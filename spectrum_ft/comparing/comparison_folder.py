@@ -9,7 +9,7 @@ comparison.json  what all finished trials come to
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,6 @@ from spectrum_ft.writing import TEMPORARY, make_folder, write_file
 
 START_SCHEMA = "spectrum-ft/comparison-start@1"
 START, RECORD, DATA, TRIALS, _LOCK = "start.json", "comparison.json", "data", "trials", "lock"
-_PICTURES = {".png", ".svg"}
-_OURS = {START, RECORD, DATA, TRIALS, _LOCK}
 
 # What may differ between two sittings: none of it changes what a finished trial came to. Files
 # are told by their digests, and every trial has its own seed and rate.
@@ -59,6 +57,10 @@ class CompareStart:
     """The share of the training data that learning rates are chosen on; None where all trains."""
     settings: CompareSettings
     """What was held equal."""
+    tokenizer_digest: str | None = None
+    """What tells the tokenizer and its chat template from others; null in records before it."""
+    sittings: tuple[str, ...] = ()
+    """What was asked in each sitting, where that was not the same as in the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,25 +123,23 @@ def open_comparison(path: Path, start: CompareStart, *, force: bool) -> Iterator
                 parse_record(read_bytes_of(file), file), CompareStart, START_SCHEMA, file
             )
             _refuse_differences(path, earlier, start)
+            start = replace(start, sittings=_told(earlier.sittings, start.sittings))
         write_file(path / START, to_json(start), force=True)
         yield ComparisonFolder(path=path, start=start)
 
 
 def _refuse_strangers(path: Path) -> None:
-    """Raise `OutputError` for a folder that holds anything but a comparison."""
+    """Raise `OutputError` for a folder that holds things and no comparison.
+
+    Beside a comparison there may be others' files, which are left alone.
+    """
     found = {entry.name for entry in path.iterdir()} - {_LOCK}
-    strange = sorted(found)
-    if START in found:
-        strange = [name for name in strange if not _is_ours(name)]
-    if strange:
+    strange = sorted(name for name in found if not name.startswith(TEMPORARY))
+    if strange and START not in found:
         raise OutputError(
             f"{path}: holds something else ({ascii(strange[0])[1:-1][:60]})",
             "give an empty or a new folder",
         )
-
-
-def _is_ours(name: str) -> bool:
-    return name in _OURS or name.startswith(TEMPORARY) or Path(name).suffix in _PICTURES
 
 
 def read_trial(file: Path) -> Trial:
@@ -155,9 +155,14 @@ def read_comparison(path: str) -> Comparison:
     return to_record(parse_record(read_bytes_of(file), file), Comparison, COMPARISON_SCHEMA, file)
 
 
+def _told(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    return before if before[-1:] == now else (*before, *now)
+
+
 def _clear(path: Path) -> None:
     """Delete the comparison in `path`; last of all what says that it is one."""
-    (path / RECORD).unlink(missing_ok=True)
+    for file in (path / RECORD, *path.glob("*-by-*.png")):
+        file.unlink(missing_ok=True)
     for name in (TRIALS, DATA):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / START).unlink(missing_ok=True)
@@ -180,13 +185,19 @@ def _differences(before: CompareStart, now: CompareStart) -> dict[str, tuple[Any
     return {
         name: (tables[0].get(name), tables[1].get(name))
         for name in dict.fromkeys((*tables[0], *tables[1]))
-        if tables[0].get(name) != tables[1].get(name)
+        if tables[0].get(name) != tables[1].get(name) and not _is_unknown(name, tables)
     }
+
+
+def _is_unknown(name: str, tables: list[dict[str, Any]]) -> bool:
+    """Whether an older record does not say, so that there is nothing to compare."""
+    return name == "tokenizer_digest" and None in (tables[0][name], tables[1][name])
 
 
 def _held_equal(start: CompareStart) -> dict[str, Any]:
     """What may not differ, in one table."""
-    digests = [f.name for f in fields(CompareStart) if f.name not in ("schema", "settings")]
+    apart = {"schema", "settings", "sittings"}
+    digests = [f.name for f in fields(CompareStart) if f.name not in apart]
     table = {name: getattr(start, name) for name in digests}
     settings = start.settings
     table |= {"minutes": settings.minutes, "match": settings.match}

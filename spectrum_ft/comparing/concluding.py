@@ -12,9 +12,16 @@ from spectrum_ft.environment import command_line, current_environment
 
 
 def conclude(
-    source: str, settings: CompareSettings, arms: Sequence[ArmTrials], asked: Sequence[Asked]
+    source: str,
+    settings: CompareSettings,
+    arms: Sequence[ArmTrials],
+    asked: Sequence[Asked],
+    sittings: Sequence[str] = (),
 ) -> Comparison:
-    """What the trials of `arms` come to; arms without any are named and left out."""
+    """What the trials of `arms` come to; arms without any are named and left out.
+
+    `sittings` says what was asked in each sitting, where that was not the same.
+    """
     tried = [arm for arm in arms if arm.trials]
     results = mark_dominated([summarise(arm) for arm in tried])
     answers = contrasts({arm.name: arm for arm in tried}, asked)
@@ -25,11 +32,23 @@ def conclude(
         arms=results,
         contrasts=tuple(answers),
         verdicts=verdicts(results, answers, before=_as_it_is(tried)),
-        differences=differences(settings, tried, [arm.name for arm in arms if not arm.trials]),
+        differences=(
+            *_changed_plans(sittings),
+            *differences(settings, tried, [arm.name for arm in arms if not arm.trials]),
+        ),
         seconds=sum(trial.seconds for trial in trials),
         environment=current_environment(settings.training.device),
         command=command_line(),
     )
+
+
+def _changed_plans(sittings: Sequence[str]) -> list[str]:
+    if len(sittings) < 2:
+        return []
+    return [
+        f"What was asked changed after results had been seen ({', then '.join(sittings)}): "
+        "p values are smaller than they should be by that."
+    ]
 
 
 def _as_it_is(arms: Sequence[ArmTrials]) -> str | None:

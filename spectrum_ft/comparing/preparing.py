@@ -10,6 +10,7 @@ from spectrum_ft.compare_records import Asked, CompareError, CompareSettings
 from spectrum_ft.comparing.arms import Arm, planned_questions
 from spectrum_ft.comparing.comparison_folder import CompareStart
 from spectrum_ft.comparing.plans import Match, parse_match, plan_of
+from spectrum_ft.comparing.splitting import split
 from spectrum_ft.errors import SpectrumError
 from spectrum_ft.eval_records import EvalSettings
 from spectrum_ft.records import Plan, ScanReport
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from spectrum_ft.tuning.data.rows import Rows
 
 TRAIN_PART, VALIDATION_PART = "train.jsonl", "validation.jsonl"
+
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab.*", "merges.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,8 @@ class PreparedComparison:
     """The planned questions."""
     contracts: Mapping[str, Contract]
     """What each arm that trains is about to do, with the first seed."""
-    rows: Sequence[Any]
-    """The training examples, for parting them; empty where all train."""
+    parts: tuple[list[Any], list[Any]] | None
+    """The training examples, and those that rates are chosen on; None where all train."""
     ignore_forecast: bool
     """Whether arms are tried that should not fit into memory."""
 
@@ -97,9 +100,11 @@ def prepare_comparison(
         model_digest=model_digest(base),
         data_digest=data.digest,
         eval_digest=test.digest,
-        general_digest=_digest(evaluation.general),
+        general_digest=_general_digest(evaluation.general),
         validation_share=settings.validation_share if chooses else None,
         settings=settings,
+        tokenizer_digest=_tokenizer_digest(base.folder),
+        sittings=(f"{len(settings.seeds)} seeds and {len(asked)} questions",),
     )
     return PreparedComparison(
         source=source,
@@ -109,18 +114,19 @@ def prepare_comparison(
         start=start,
         asked=asked,
         contracts=contracts,
-        rows=_as_in_the_file(data, training.columns) if chooses else (),
+        parts=_parts(data, settings) if chooses else None,
         ignore_forecast=ignore_forecast,
     )
 
 
-def _as_in_the_file(data: "Rows", columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The rows of `data` with their columns named as in the file, so that `columns` fits both."""
-    names = {field: name for name, field in columns.items()}
-    return [
+def _parts(data: "Rows", settings: CompareSettings) -> tuple[list[Any], list[Any]]:
+    """The rows of `data` in two parts, their columns named as in the file."""
+    names = {field: name for name, field in settings.training.columns.items()}
+    rows = [
         {names.get(field, field): value for field, value in row.values.items()}
         for row in data.entries
     ]
+    return split(rows, settings.validation_share)
 
 
 def evaluation_of(arm: Arm, settings: CompareSettings, examples: str) -> EvalSettings:
@@ -178,12 +184,26 @@ def _plans(
     return plans, contracts
 
 
-def _digest(path: str | None) -> str | None:
-    if path is None:
+def _general_digest(source: str | None) -> str | None:
+    """What tells the general text from others."""
+    if source is None:
         return None
+    if not source.lower().endswith(".txt"):
+        from spectrum_ft.tuning.data.files import read_rows
+
+        return read_rows(source).digest
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as fault:
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
         raise CompareError(
-            f"--general {path}: cannot be read ({fault.strerror})", "check that it is there"
+            f"--general {source}: cannot be read ({reason})", "check that it is there"
         ) from None
+
+
+def _tokenizer_digest(folder: Path) -> str:
+    """SHA-256 over the files that decide how texts become tokens."""
+    digest = hashlib.sha256()
+    for name in sorted({path.name for glob in _TOKENIZER for path in folder.glob(glob)}):
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    return digest.hexdigest()

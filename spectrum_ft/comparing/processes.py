@@ -1,6 +1,7 @@
 """Running a job in a process of its own, and hearing how far it is."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def run_job(job: Job, folder: Path, should_stop: Callable[[], bool]) -> Iterator
     if told_to_stop and code != 0:
         raise ComparisonStopped
     if code == REFUSED and refusal:
-        raise CompareError(f"the arm {job.arm}: {refusal['error']}", refusal["hint"])
+        raise CompareError(f"the arm {job.arm}: {refusal['error']}", _hint(refusal["hint"], folder))
     if code == STOPPED:
         raise CompareError(
             f"the arm {job.arm}: its process was told to stop by somebody else",
@@ -67,8 +68,14 @@ def run_job(job: Job, folder: Path, should_stop: Callable[[], bool]) -> Iterator
         raise CompareError(f"the arm {job.arm}: {_end(code, folder)}", f"see {folder / LOG}")
 
 
+def _hint(hint: str | None, folder: Path) -> str | None:
+    """The hint; one that speaks of a run's folder would delete more than that here."""
+    return f"delete {folder} to try it again" if hint and "--force" in hint else hint
+
+
 def _end(code: int, folder: Path) -> str:
     if code < 0:
-        return f"its process was killed (signal {-code}); there may have been too little memory"
+        why = "; there may have been too little memory" if code == -signal.SIGKILL else ""
+        return f"its process was killed (signal {-code}){why}"
     lines = (folder / LOG).read_text("utf-8", "replace").strip().splitlines() or ["no word"]
     return f"its process failed ({ascii(lines[-1])[1:-1][:200]})"

@@ -17,7 +17,13 @@ def split(rows: Sequence[Any], share: float) -> tuple[list[Any], list[Any]]:
     Rows that are equal stay together, or what is validated on would have been learned by heart.
     Both keep the order of `rows`. Raises `CompareError` if either would be empty.
     """
-    contents = [json.dumps(row, sort_keys=True) for row in rows]
+    try:
+        contents = [json.dumps(row, sort_keys=True, allow_nan=False) for row in rows]
+    except (TypeError, ValueError):
+        raise CompareError(
+            "the training data hold values that are neither text, numbers nor lists of them",
+            "leave those columns out",
+        ) from None
     wanted = max(1, round(share * len(rows)))
     copies = Counter(contents)
     held_out: set[str] = set()

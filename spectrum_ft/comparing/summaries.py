@@ -22,6 +22,7 @@ def summarise(arm: ArmTrials) -> ArmResult:
     return ArmResult(
         name=arm.name,
         seeds=tuple(trial.seed for trial in arm.trials),
+        failed=tuple(trial.seed for trial in arm.trials if trial.failure is not None),
         lr=settings.lr if settings and runs[0].plan.train else None,
         lora_lr=settings.lora_lr if settings and runs[0].plan.lora else None,
         rates=tuple(_rate(trial) for trial in arm.rates),
@@ -88,6 +89,9 @@ def _layers(run: TrainRun) -> tuple[int, ...]:
     return tuple(counts[layer] for layer in range(run.contract.layers)) if counts else ()
 
 
+_NEARLY = 1.02
+
+
 def mark_dominated(results: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
     """`results` with those marked that another one beats: Pareto's order.
 
@@ -100,11 +104,17 @@ def mark_dominated(results: Sequence[ArmResult]) -> tuple[ArmResult, ...]:
 
 
 def _dominates(one: ArmResult, other: ArmResult) -> bool:
-    """Whether `one` is at least as good in everything, and better in something."""
+    """Whether `one` is at least as good in everything, and better in something.
+
+    Memory and time that differ by less than 2 % count as equal: they are measured.
+    """
     a, b = _costs(one), _costs(other)
     if a is None or b is None or (one.accuracy is None) != (other.accuracy is None):
         return False
-    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+    (worth, *costs), (other_worth, *others) = a, b
+    if worth > other_worth or any(x > _NEARLY * y for x, y in zip(costs, others, strict=True)):
+        return False
+    return worth < other_worth or any(_NEARLY * x < y for x, y in zip(costs, others, strict=True))
 
 
 def _costs(result: ArmResult) -> tuple[float, ...] | None:

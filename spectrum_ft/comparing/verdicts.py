@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from spectrum_ft.compare_records import ArmResult, Contrast
-from spectrum_ft.comparing.contrasts import LEVEL
-
-FEWEST_SEEDS = 3
-FEWEST_EXAMPLES = 100
-FEWEST_STEPS = 30
-"""Below these a comparison decides nothing, whatever its p values: conventions of ours."""
+from spectrum_ft.comparing.contrasts import (
+    FEWEST_EXAMPLES,
+    FEWEST_SEEDS,
+    FEWEST_STEPS,
+    LEVEL,
+    decisive,
+)
 
 _INFORMATIVE = 0.05
 """The accuracy that some arm has to reach, or the questions are too hard to tell arms apart."""
@@ -17,22 +18,29 @@ _INFORMATIVE = 0.05
 def verdicts(
     results: Sequence[ArmResult], contrasts: Sequence[Contrast], *, before: str | None
 ) -> tuple[str, ...]:
-    """What the comparison says, in sentences: caveats, before and after, questions, costs.
+    """What the comparison says, in sentences: caveats, before and after, answers, costs.
 
     `before` names the arm that is the model as it is; None where there is no such arm.
     """
     by_name = {result.name: result for result in results}
-    metric = "accuracy" if any(c.metric == "accuracy" for c in contrasts) else "loss"
-    told = [contrast for contrast in contrasts if contrast.metric == metric]
-    sentences = [*_caveats(results, told), *_before_and_after(by_name, told, before)]
-    sentences += [_answer(contrast) for contrast in told]
-    rivals: dict[str, str] = {}
+    told = decisive(contrasts)
+    sentences = [*_failures(results), *_caveats(results, told)]
+    sentences += [*_before_and_after(by_name, told, before), *map(_answer, told)]
+    rivals: dict[str, list[ArmResult]] = {}
     for contrast in told:
-        rivals.setdefault(contrast.asked.arm, contrast.asked.against)
-    sentences += [
-        _cost(by_name[arm], by_name[rival]) for arm, rival in rivals.items() if arm in by_name
-    ]
+        if contrast.asked.against in by_name:
+            rivals.setdefault(contrast.asked.arm, []).append(by_name[contrast.asked.against])
+    sentences += [_costs(by_name[arm], others) for arm, others in rivals.items() if arm in by_name]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _failures(results: Sequence[ArmResult]) -> list[str]:
+    """Which arms came to nothing, and how often."""
+    return [
+        f"{result.name} came to nothing with {len(result.failed)} of {len(result.seeds)} seeds."
+        for result in results
+        if result.failed
+    ]
 
 
 def _caveats(results: Sequence[ArmResult], told: Sequence[Contrast]) -> list[str]:
@@ -81,9 +89,9 @@ def _answer(contrast: Contrast) -> str:
     arm, against = contrast.asked.arm, contrast.asked.against
     basis = _basis(contrast)
     if contrast.finding == "cannot be told":
-        too_few = "one seed" if contrast.seeds < 2 else "one question"
+        why = f" {contrast.reason}" if contrast.reason else ""
         return (
-            f"Whether {arm} is better than {against} cannot be told from {too_few}: "
+            f"Whether {arm} is better than {against} cannot be told{why}: "
             f"{_difference(contrast)} ({basis})."
         )
     if contrast.finding == "no difference shown":
@@ -123,18 +131,29 @@ def _basis(contrast: Contrast) -> str:
     return f"95 % interval {interval}, {p} corrected, {rests_on}"
 
 
+def _costs(result: ArmResult, others: Sequence[ArmResult]) -> str:
+    """What `result` costs beside the arms it is held against; empty where nothing can be said.
+
+    Arms that update as many weights cost the same but for noise, and are left out.
+    """
+    parts = [_cost(result, other) for other in others if _weights(other) != _weights(result)]
+    told = [part for part in parts if part]
+    return f"{result.name} takes {'; '.join(told)}." if told else ""
+
+
+def _weights(result: ArmResult) -> int:
+    return result.trained + result.adapter_weights
+
+
 def _cost(result: ArmResult, rival: ArmResult) -> str:
-    """What `result` costs beside `rival`; empty where either does not train."""
     if not result.seconds or not rival.seconds:
         return ""
     if not result.peak_memory_bytes or not rival.peak_memory_bytes:
         return ""
-    weights = result.trained + result.adapter_weights
-    others = rival.trained + rival.adapter_weights
-    ratio = weights / max(others, 1)
+    ratio = _weights(result) / max(_weights(rival), 1)
     times = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"
     return (
-        f"Beside {rival.name}, {result.name} takes {result.seconds / rival.seconds:.2f} times the "
-        f"time and {result.peak_memory_bytes / rival.peak_memory_bytes:.2f} times the memory, and "
-        f"updates {times} times the weights."
+        f"{result.seconds / rival.seconds:.2f} times the time of {rival.name}, "
+        f"{result.peak_memory_bytes / rival.peak_memory_bytes:.2f} times its memory, and updates "
+        f"{times} times its weights"
     )

@@ -117,8 +117,8 @@ def _learned(rows: Rows, tokenizer: Any, max_length: int) -> tuple[Labelled | No
 def _with_questions(made: Examination, tokenizer: Any) -> Examination:
     settings = made.settings
     shots = solved_examples(settings, tokenizer)
-    read = read_questions(settings.data, settings.columns, tokenizer)[: len(made.places)]
-    questions = [behind_examples(question, shots) for question in read]
+    read = read_questions(settings.data, settings.columns, tokenizer)
+    questions = [behind_examples(question, shots) for question in read[: len(made.places)]]
     texts = [prompt_of(question, tokenizer) for question in questions]
     answers = [answered(question, question.expected, tokenizer) for question in questions]
     labelled = list(label(answers, tokenizer))
@@ -137,7 +137,7 @@ def _with_questions(made: Examination, tokenizer: Any) -> Examination:
         made = replace(made, learned=tuple(labelled))
     if "choice" not in settings.metrics:
         return made
-    choices = _choices(questions, settings)
+    choices = _choices(read, settings)  # of all rows, however few are asked
     return replace(made, choices=choices, options=Options(questions, choices, tokenizer))
 
 
@@ -219,8 +219,9 @@ def check_lengths(config: Any, exam: Examination) -> None:
     if getattr(config, "rope_parameters", None):
         return
     texts = [*exam.general, *(one for one in exam.learned if one is not None)]
-    texts += [one for options in exam.options for one in options]
-    needed = max((len(one.ids) for one in texts), default=0)
+    lengths = [len(one.ids) for one in texts]
+    lengths += [len(one.ids) for options in exam.options for one in options]
+    needed = max(lengths, default=0)
     if needed > limit:
         raise DataError(
             f"texts of {needed:,} tokens, and the model has {limit:,} positions",

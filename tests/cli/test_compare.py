@@ -150,6 +150,9 @@ def test_killed_three_times_at_random_it_ends_with_the_same_table(
         (("--arms", "base,qlora", "--lr", "base=1e-4"), "arms that train: qlora"),
         (("--arms", "qlora", "--lr", "qlora=fast"), "is not ARM=RATE"),
         (("--arms", "qlora", "--lr", "qlora=0"), "not above 0"),
+        (("--arms", "qlora", "--lr", "qlora=1e-4", "--lr", "qlora=2e-4"), "appears twice"),
+        (("--arms", "base", "--metric", "exact-match,choice"), "give one of"),
+        (("--arms", "qlora", "--require-not-worse"), "asks nothing"),
         (("--arms", "qlora", "--minutes", "1"), "both set the length"),
         (("--arms", "base", "--against", "sgd"), "--against sgd: no such arm"),
         (("--arms", "spectrum-25", "--match", "time"), "give memory or params"),
@@ -222,7 +225,7 @@ def test_an_arm_whose_labels_are_shuffled_loses_significantly(
     shuffled = [(asked, answer) for (asked, _), answer in zip(rows, answers, strict=True)]
     write_labelled(place / "true.jsonl", rows)
     write_labelled(place / "shuffled.jsonl", shuffled)
-    write_labelled(place / "test.jsonl", labelled(60, seed=2))
+    write_labelled(place / "test.jsonl", labelled(120, seed=2))
     arms = {}
     for name in ("true", "shuffled"):
         done = spectrum(

@@ -142,6 +142,14 @@ def test_a_name_that_means_nothing_is_refused_with_advice(
     assert told.isprintable()
 
 
+def test_a_plan_file_cannot_pose_as_another_arm(tmp_path: Path) -> None:
+    file = tmp_path / "qlora.yaml"
+    file.write_text(plan_to_yaml(make_plan(model()).plan))
+    for name in (str(file), f"base={file}", f"random-25={file}", f"votes:8={file}"):
+        with pytest.raises(CompareError, match="is an arm of its own"):
+            parse_arms([name])
+
+
 def test_an_arm_that_comes_twice_is_refused() -> None:
     with pytest.raises(CompareError, match="comes twice"):
         parse_arms(["base", "qlora", "base"])
@@ -164,6 +172,8 @@ def test_candidates_are_asked_about_qlora_chance_and_what_the_user_names() -> No
     assert ("hybrid-25", "hybrid-25") not in more
     with pytest.raises(CompareError, match="--against sgd"):
         planned_questions(arms, ["sgd"])
+    with pytest.raises(CompareError, match="no candidate"):
+        planned_questions(parse_arms(["qlora", "full"]), ["full"])
 
 
 def test_matched_params_take_the_largest_share_within_the_leaders_weights() -> None:

@@ -126,6 +126,62 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").read_text() == "my work"
 
 
+@pytest.mark.parametrize("name", ["data", "trials", "comparison.json", "lock"])
+@pytest.mark.parametrize("force", [False, True])
+def test_files_that_are_named_like_ours_are_somebody_elses_without_a_comparison(
+    tmp_path: Path, name: str, force: bool
+) -> None:
+    theirs = tmp_path / name
+    if "." in name or name == "lock":
+        theirs.write_bytes(b"\xff my own notes")
+    else:
+        theirs.mkdir()
+        (theirs / "train.jsonl").write_text("{}")
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file() and f.name != "lock"}
+    with pytest.raises(OutputError), open_comparison(tmp_path, start(), force=force):
+        pass
+    after = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file() and f.name != "lock"}
+    assert after == before
+    if name == "lock":
+        assert theirs.read_bytes() == b"\xff my own notes"
+
+
+def test_what_a_killed_write_left_behind_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".spectrum-ft-abc").write_text("half")
+    with open_comparison(tmp_path, start(), force=False):
+        assert not (tmp_path / ".spectrum-ft-abc").exists()
+
+
+def test_notes_beside_a_comparison_are_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / "comparison"
+    with open_comparison(folder, start(), force=False):
+        pass
+    (folder / "report.md").write_text("as I see it")
+    with open_comparison(folder, start(), force=True):
+        assert (folder / "report.md").read_text() == "as I see it"
+
+
+def test_sittings_that_ask_otherwise_are_kept_in_mind(tmp_path: Path) -> None:
+    folder = tmp_path / "comparison"
+    for sitting in ("3 seeds", "3 seeds", "5 seeds"):
+        with open_comparison(folder, start(sittings=(sitting,)), force=False) as opened:
+            pass
+    assert opened.start.sittings == ("3 seeds", "5 seeds")
+
+
+def test_another_tokenizer_is_another_comparison_unless_it_was_not_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "comparison"
+    with open_comparison(folder, start(), force=False):
+        pass
+    with open_comparison(folder, start(tokenizer_digest="t"), force=False):
+        pass
+    with (
+        pytest.raises(CompareError, match="tokenizer_digest was t, is u"),
+        open_comparison(folder, start(tokenizer_digest="u"), force=False),
+    ):
+        pass
+
+
 def test_two_comparisons_do_not_work_in_one_folder(tmp_path: Path) -> None:
     folder = tmp_path / "comparison"
     with (

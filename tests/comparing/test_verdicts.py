@@ -88,7 +88,37 @@ def test_one_question_cannot_tell_either() -> None:
 def test_two_questions_without_any_variance_prove_nothing() -> None:
     found = concluded([trained("a", [[1, 1]] * 3), trained("b", [[0, 0]] * 3)], asked("a", "b"))
     assert found.contrasts[0].p == 0.5
-    assert found.contrasts[0].finding == "no difference shown"
+    assert found.contrasts[0].finding == "cannot be told"
+
+
+def test_what_is_too_small_to_decide_decides_nothing_however_small_its_p() -> None:
+    arms = [trained("a", [sheet(199)] * 2), trained("b", [sheet(1)] * 2)]
+    found = concluded(arms, asked("a", "b"))
+    (accuracy,) = found.contrasts
+    assert accuracy.p is not None
+    assert accuracy.p < 1e-6
+    assert accuracy.finding == "cannot be told"
+    assert "Whether a is better than b cannot be told from 2 seeds" in found.verdicts[1]
+    assert accuracy.high is not None
+    assert accuracy.high <= 1.0
+
+
+def test_survivors_of_an_arm_that_came_to_nothing_prove_nothing() -> None:
+    good = trained("a", [sheet(190)] * 5)
+    failed = replace(good.trials[4], run=None, evaluation=None, failure="the loss is not finite")
+    arms = [replace(good, trials=(*good.trials[:4], failed)), trained("b", [sheet(20)] * 5)]
+    found = concluded(arms, asked("a", "b"))
+    assert found.contrasts[0].finding == "cannot be told"
+    assert found.verdicts[0] == "a came to nothing with 1 of 5 seeds."
+    assert "cannot be told since training of a came to nothing" in found.verdicts[1]
+    assert found.arms[0].failed == (4,)
+
+
+def test_questions_that_were_added_later_are_told() -> None:
+    arms = [trained("a", GOOD), trained("b", BAD)]
+    sittings = ("3 seeds and 1 questions", "5 seeds and 1 questions")
+    found = conclude("model", SETTINGS, arms, (asked("a", "b"),), sittings)
+    assert found.differences[0].startswith("What was asked changed after results had been seen")
 
 
 def test_few_seeds_questions_and_steps_are_said_to_decide_nothing() -> None:
@@ -127,12 +157,12 @@ def test_costs_are_ratios_to_the_first_rival() -> None:
     rival = trained_arm("b", 0.7, 1.0, mib=200, step_seconds=4.0, trained=0, adapter_weights=4000)
     (_, said) = verdicts([ours, rival], [contrast(0.01, 0.02)], before=None)
     assert said == (
-        "Beside b, a takes 0.25 times the time and 0.50 times the memory, "
-        "and updates 0.25 times the weights."
+        "a takes 0.25 times the time of b, 0.50 times its memory, "
+        "and updates 0.25 times its weights."
     )
     ours = replace(ours, trained=1_200_000)
     assert verdicts([ours, rival], [contrast(0.01, 0.02)], before=None)[1].endswith(
-        "updates 300 times the weights."
+        "updates 300 times its weights."
     )
 
 

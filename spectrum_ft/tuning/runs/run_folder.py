@@ -142,7 +142,7 @@ def _refuse_strangers(path: Path) -> None:
     """Raise `OutputError` for a folder that holds anything but a run."""
     found = {entry.name for entry in path.iterdir()} - {_LOCK}
     is_run = START in found or RECORD in found
-    found = {name for name in found if not (is_run and name.startswith(TEMPORARY))}
+    found = {name for name in found if not name.startswith(TEMPORARY)}
     strange = sorted(found - _OURS if is_run else found)
     if strange:
         raise OutputError(
