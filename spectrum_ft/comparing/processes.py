@@ -31,15 +31,17 @@ def run_job(job: Job, folder: Path, should_stop: Callable[[], bool]) -> Iterator
     write_file(folder / JOB, to_json(job), force=True)
     refusal: dict[str, Any] = {}
     told_to_stop = False
-    with (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
+    with (
+        (folder / LOG).open("wb") as log,
+        subprocess.Popen(
             # -P: a folder named spectrum_ft where the user happens to be is not ours.
             [sys.executable, "-P", "-m", "spectrum_ft.comparing.trial_process", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,  # Ctrl+C is for this process, which passes it on
-        )
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -54,7 +56,6 @@ def run_job(job: Job, folder: Path, should_stop: Callable[[], bool]) -> Iterator
             code = process.wait()
         finally:
             process.kill()
-            process.wait()
     if told_to_stop and code != 0:
         raise ComparisonStopped
     if code == REFUSED and refusal:
