@@ -14,6 +14,7 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +54,7 @@ def main(folder: Path) -> int:
     """Do the job in `folder`; the exit code."""
     began = time.monotonic()
     tell = _own_output()
+    warnings.simplefilter("default")  # libraries' warnings go into the log, whatever -W says
     asked_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -172,11 +174,11 @@ def _curve(run_folder: Path) -> tuple[CurvePoint, ...]:
 
 def _own_output() -> Tell:
     """What writes messages to standard output, which from now on nothing else writes to."""
-    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    messages = os.dup(1)
     os.dup2(2, 1)  # libraries that print do so into the log
 
     def tell(**message: Any) -> None:
-        print(json.dumps(message), file=messages, flush=True)
+        os.write(messages, (json.dumps(message) + "\n").encode())
 
     return tell
 
