@@ -133,8 +133,9 @@ def test_the_demo_scans_plans_trains_merges_and_says_what_next(
     }
     done = run_spectrum("demo", "-o", "out", cwd=tmp_path, env=offline)
     assert done.returncode == 0, done.stderr
-    made = {"plan.yaml", "scan.json", "train.jsonl", "test.jsonl", "run", "merged"}
+    made = {"plan.yaml", "scan.json", "train.jsonl", "test.jsonl", "run", "merged", "comparison"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == made
+    assert "This comparison is too small to decide anything" in done.stdout
     record = json.loads((tmp_path / "out" / "run" / "run.json").read_text())
     assert record["eval_loss"] < 0.5 < record["first_loss"]
     assert (tmp_path / "out" / "merged" / "model.safetensors").stat().st_size > 2.6e8
