@@ -14,6 +14,7 @@ def run_spectrum(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    timeout: float = 250.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run `spectrum`, at 80 columns and without colour; standard output and error as text."""
     finished = subprocess.run(
@@ -22,7 +23,7 @@ def run_spectrum(
         input=stdin if stdin is not None else b"",
         capture_output=True,
         check=False,
-        timeout=250,
+        timeout=timeout,
         env={
             **os.environ,
             "COLUMNS": "80",

@@ -122,7 +122,7 @@ def test_a_report_is_shown_again_as_the_scan_showed_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_demo_scans_plans_trains_merges_and_says_what_next(
     tmp_path: Path, smollm2: Path, model_cache: Path
 ) -> None:
@@ -131,7 +131,7 @@ def test_the_demo_scans_plans_trains_merges_and_says_what_next(
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path),
     }
-    done = run_spectrum("demo", "-o", "out", cwd=tmp_path, env=offline)
+    done = run_spectrum("demo", "-o", "out", cwd=tmp_path, env=offline, timeout=850.0)
     assert done.returncode == 0, done.stderr
     made = {"plan.yaml", "scan.json", "train.jsonl", "test.jsonl", "run", "merged", "comparison"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == made
