@@ -3,8 +3,9 @@
     python benchmarks/banking77.py FOLDER_OF_THE_CSV_FILES GSM8K_TEST_FILE OUTPUT
 
 Writes train.jsonl and test.jsonl, and as a text that has nothing to do with them general.txt: the
-first 25 problems of GSM8K's test data with their solutions. The intents are drawn with a fixed seed, and so are the examples
-and their order; the test data holds every test message of those intents.
+first 25 problems of GSM8K's test data with their solutions. The intents are drawn with a fixed
+seed, and so are the examples and their order; the test data holds every test message of those
+intents.
 """
 
 import csv
