@@ -103,6 +103,9 @@ class TrainSettings:
             )
 
 
+CHANGE_NO_WEIGHT = frozenset({"report_to", "keep", "save_every"})
+"""The settings that may differ between two parts of one run, or two trials of one kind."""
+
 _SMALLEST = {
     "max_length": 2,
     "batch_size": 1,

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are written rather than compared."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def approved(update_golden: bool) -> Callable[[str, str], str]:
+    """What gives the expected report of a name; with --update-golden it becomes the text given."""
+
+    def expected(name: str, text: str) -> str:
+        path = Path(__file__).parent / "golden" / f"{name}.txt"
+        if update_golden:
+            path.write_text(text, "utf-8")
+        return path.read_text("utf-8")
+
+    return expected
 
 
 @pytest.fixture(autouse=True)

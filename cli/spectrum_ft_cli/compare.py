@@ -8,15 +8,16 @@ import click
 
 from spectrum_ft.compare_records import Comparison
 from spectrum_ft.comparing.arms import parse_arms
-from spectrum_ft.errors import OutputError
-from spectrum_ft.record_files import STDIN, to_json
+from spectrum_ft.record_files import to_json
 from spectrum_ft_cli.commands import Command, option
-from spectrum_ft_cli.compare_options import as_compare_settings, compare_options, listed
+from spectrum_ft_cli.compare_options import as_compare_settings, compare_options
 from spectrum_ft_cli.compare_progress import following
 from spectrum_ft_cli.libraries import quiet_libraries
+from spectrum_ft_cli.output import check_folder
 from spectrum_ft_cli.scan import run_scan
 from spectrum_ft_cli.stopping import Stopping
 from spectrum_ft_cli.talk import Talk
+from spectrum_ft_cli.values import listed
 
 if TYPE_CHECKING:
     from spectrum_ft.comparing.preparing import PreparedComparison
@@ -58,7 +59,7 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
     if output is None and not asked["dry_run"]:
         raise click.UsageError("Missing option '-o': the folder to keep the comparison in.")
     if output is not None:
-        _check_folder(output, asked["model"])
+        check_folder(output, model=asked["model"], what="the comparison")
     arms = parse_arms(listed(asked["arms"]))
     settings = as_compare_settings(asked, tuple(arm.name for arm in arms if arm.trains))
     report = run_scan(asked["model"], talk)
@@ -80,19 +81,6 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
     if isinstance(comparison, int):
         return comparison
     return _finish(ctx, comparison, output)
-
-
-def _check_folder(output: Path, model: str) -> None:
-    """Raise `OutputError` before any work if the comparison could not be kept there."""
-    if output.name == STDIN:
-        raise OutputError(f"{output}: not the name of a folder", "give the name of a new one")
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: is a file", "give the name of a folder")
-    folder = Path(model)
-    if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
-        raise OutputError(
-            f"{output}: lies in the model's own folder", "keep the comparison somewhere else"
-        )
 
 
 def _show_arms(prepared: "PreparedComparison", talk: Talk, *, on_stdout: bool) -> None:

@@ -11,7 +11,7 @@ from spectrum_ft.train_records import TrainSettings
 from spectrum_ft_cli.commands import Function, option
 from spectrum_ft_cli.setting_options import setting_of
 from spectrum_ft_cli.train_options import as_columns
-from spectrum_ft_cli.values import Share
+from spectrum_ft_cli.values import Share, listed
 
 DEFAULT_STEPS = 200
 _DATA, _FAIR, _TRAINING = "Data", "What is equal", "Training"
@@ -225,11 +225,6 @@ def compare_options(function: Function) -> Function:
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
-
-
-def listed(text: str | None) -> tuple[str, ...]:
-    """The items of a list by commas."""
-    return tuple(item.strip() for item in (text or "").split(",") if item.strip())
 
 
 def as_compare_settings(asked: Mapping[str, Any], arms: tuple[str, ...]) -> CompareSettings:

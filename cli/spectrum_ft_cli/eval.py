@@ -10,11 +10,12 @@ import click
 from spectrum_ft.eval_records import EvalSettings, Evaluation
 from spectrum_ft.record_files import to_json
 from spectrum_ft_cli.commands import Command, option
-from spectrum_ft_cli.eval_options import as_eval_settings, eval_options, idle_options, listed
+from spectrum_ft_cli.eval_options import as_eval_settings, eval_options, idle_options
 from spectrum_ft_cli.eval_progress import counting
 from spectrum_ft_cli.libraries import quiet_libraries
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.talk import Talk
+from spectrum_ft_cli.values import each_once
 
 
 @click.command("eval", cls=Command)
@@ -70,10 +71,10 @@ def _evaluate(asked: dict[str, Any], settings: EvalSettings, talk: Talk) -> Eval
     """The record; whatever can be refused is so before the model's weights are read."""
     from spectrum_ft.evaluating.examinations import check_evaluation
     from spectrum_ft.evaluating.harness import check_tasks, run_tasks
-    from spectrum_ft.evaluating.measuring import evaluate_model
+    from spectrum_ft.evaluating.measuring import examine
     from spectrum_ft.tuning.opening import open_model, open_tokenizer
 
-    source, tasks, folder = asked["model"], listed(asked["tasks"]), asked["tasks_from"]
+    source, tasks, folder = asked["model"], each_once(asked["tasks"]), asked["tasks_from"]
     if tasks:
         check_tasks(tasks, folder=folder)
     exam = check_evaluation(open_tokenizer(source), settings)
@@ -81,9 +82,7 @@ def _evaluate(asked: dict[str, Any], settings: EvalSettings, talk: Talk) -> Eval
     opened = open_model(source, device=settings.device, dtype=settings.dtype)
     rows = f"{len(exam.places):,} question{'' if len(exam.places) == 1 else 's'}"
     with counting(f"Evaluating on {rows}", talk) as watch:
-        evaluation = evaluate_model(
-            opened.model, opened.tokenizer, settings, source=source, watch=watch
-        )
+        evaluation = examine(opened.model, opened.tokenizer, exam, source=source, watch=watch)
     if not tasks:
         return evaluation
     talk.say(f"Running {', '.join(tasks)} ...")

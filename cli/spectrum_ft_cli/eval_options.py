@@ -10,6 +10,7 @@ from spectrum_ft.eval_records import METRICS, EvalSettings, Metric
 from spectrum_ft_cli.commands import Function
 from spectrum_ft_cli.setting_options import MAX_SEED, setting_of
 from spectrum_ft_cli.train_options import as_columns
+from spectrum_ft_cli.values import each_once
 
 _setting = setting_of(EvalSettings)
 _DATA, _QUESTIONS, _ANSWERS, _COMPUTE = "Data", "Questions", "Answers", "Compute"
@@ -114,14 +115,8 @@ def as_eval_settings(values: Mapping[str, Any]) -> EvalSettings:
     A usage error for a column without a field. Raises `EvalSettingsError`.
     """
     told = {field.name: values[field.name] for field in fields(EvalSettings)}
-    metrics: tuple[Metric, ...] = listed(values["metrics"])  # type: ignore[assignment]  # checked
+    metrics: tuple[Metric, ...] = each_once(values["metrics"])  # type: ignore[assignment]  # checked
     return EvalSettings(**{**told, "columns": as_columns(values["columns"]), "metrics": metrics})
-
-
-def listed(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The items of lists by commas, each once."""
-    items = (item.strip() for text in texts for item in text.split(","))
-    return tuple(dict.fromkeys(item for item in items if item))
 
 
 def idle_options(ctx: click.Context, settings: EvalSettings) -> list[str]:

@@ -58,6 +58,22 @@ def check_output(output: Path | None, *, force: bool, source: str | None = None)
         )
 
 
+def check_folder(output: Path, *, model: str, what: str) -> None:
+    """Raise `OutputError` before any work if `what` could not be kept in that folder, or must not.
+
+    A model's folder is never written to.
+    """
+    if output.name == STDIN:
+        raise OutputError(f"{output}: not the name of a folder", "give the name of a new one")
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file", "give the name of a folder")
+    folder = Path(model)
+    if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(
+            f"{output}: lies in the model's own folder", f"keep {what} somewhere else"
+        )
+
+
 def emit(text: str, output: Path | None, *, force: bool) -> None:
     """Write `text` to the file `output` if there is one, else to standard output."""
     if output is not None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spectrum_ft.errors import OutputError
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft.planning.presets import PRESETS
-from spectrum_ft.record_files import STDIN, read_bytes_of, to_json
+from spectrum_ft.record_files import read_bytes_of, to_json
 from spectrum_ft.records import Plan
 from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.runs.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.libraries import quiet_libraries
+from spectrum_ft_cli.output import check_folder
 from spectrum_ft_cli.scan import run_scan
 from spectrum_ft_cli.show import command_to_copy
 from spectrum_ft_cli.show_training import say_contract, show_contract, show_run
@@ -107,7 +107,7 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
         raise click.UsageError("Missing option '-o': the folder to keep the run in.")
     settings = as_settings(asked)
     if output is not None:
-        _check_folder(output, asked["model"])
+        check_folder(output, model=asked["model"], what="the run")
     plan = _plan(asked, settings.seed, talk)
     talk.kept = None if output is None else _kept(ctx, output)
     with quiet_libraries(talk):
@@ -125,19 +125,6 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
         show_run(run, str(output))
     talk.say(f"Next: {command_to_copy('spectrum', 'merge', str(output), '-o', f'{output}-merged')}")
     return None
-
-
-def _check_folder(output: Path, model: str) -> None:
-    """Raise `OutputError` before any work if the run could not be kept, or must not be, there."""
-    if output.name == STDIN:
-        raise OutputError(f"{output}: not the name of a folder", "give the name of a new one")
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: is a file", "give the name of a folder")
-    folder = Path(model)
-    if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
-        raise OutputError(
-            f"{output}: lies in the model's own folder", "keep the run somewhere else"
-        )
 
 
 def _plan(asked: dict[str, Any], seed: int, talk: Talk) -> Plan:

@@ -1,6 +1,7 @@
 """Values on a command line that are more than text or a number."""
 
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -86,3 +87,13 @@ def _whole(
     if not 1 <= whole <= _MOST:
         kind.fail(f"{text!a} is not between 1 and 10^18", param, ctx)
     return whole
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The items of a list by commas, in their order; none for None."""
+    return tuple(item.strip() for item in (text or "").split(",") if item.strip())
+
+
+def each_once(texts: Iterable[str]) -> tuple[str, ...]:
+    """The items of several lists by commas, each once."""
+    return tuple(dict.fromkeys(item for text in texts for item in listed(text)))

@@ -28,6 +28,7 @@ from spectrum_ft.comparing.trial_process import RUN, TRIAL
 from spectrum_ft.errors import OutputError
 from spectrum_ft.locking import locked
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
+from spectrum_ft.train_records import CHANGE_NO_WEIGHT
 from spectrum_ft.writing import TEMPORARY, make_folder, write_file
 
 START_SCHEMA = "spectrum-ft/comparison-start@1"
@@ -35,7 +36,7 @@ START, RECORD, DATA, TRIALS, _LOCK = "start.json", "comparison.json", "data", "t
 
 # What may differ between two sittings: none of it changes what a finished trial came to. Files
 # are told by their digests, and every trial has its own seed and rate.
-_FREE_IN_TRAINING = {"data", "eval_data", "report_to", "keep", "save_every", "seed"}
+_FREE_IN_TRAINING = CHANGE_NO_WEIGHT | {"data", "eval_data", "seed"}
 _FREE_IN_EVALUATION = {"data", "examples", "general"}
 
 

@@ -11,7 +11,7 @@ import msgspec
 from spectrum_ft.compare_records import Purpose
 from spectrum_ft.eval_records import EvalSettings
 from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.train_records import CHANGE_NO_WEIGHT, TrainSettings
 
 JOB_SCHEMA = "spectrum-ft/job@1"
 
@@ -78,5 +78,5 @@ def _decisive_plan(plan: Plan) -> Any:
 
 def _unnamed(settings: TrainSettings | EvalSettings) -> Any:
     """The settings as a table, without files' names and what changes no number."""
-    apart = {"data", "eval_data", "examples", "general", "report_to", "keep", "save_every"}
+    apart = CHANGE_NO_WEIGHT | {"data", "eval_data", "examples", "general"}
     return {k: v for k, v in msgspec.to_builtins(settings).items() if k not in apart}

@@ -14,7 +14,7 @@ from spectrum_ft.evaluating.questions import (
     answered,
     behind_examples,
     prompt_of,
-    read_questions,
+    questions_in,
     solved_examples,
 )
 from spectrum_ft.records import DataSummary
@@ -83,9 +83,8 @@ def check_evaluation(tokenizer: Any, settings: EvalSettings) -> Examination:
 
     Raises `DataError` for data, patterns or examples that cannot be used.
     """
-    rows = read_rows(settings.data, settings.columns)
-    if settings.limit is not None:
-        rows = replace(rows, entries=rows.entries[: settings.limit])
+    whole = read_rows(settings.data, settings.columns)
+    rows = replace(whole, entries=whole.entries[: settings.limit])
     places = tuple(row.place for row in rows.entries)
     summary = encode(rows, tokenizer, max_length=settings.max_length).summary
     made = Examination(settings=settings, data=summary, places=places, expected=("",) * len(places))
@@ -95,7 +94,7 @@ def check_evaluation(tokenizer: Any, settings: EvalSettings) -> Examination:
         general = read_general(settings.general, tokenizer, settings.max_length)
         made = replace(made, general=tuple(general))
     if settings.few_shot or set(settings.metrics) & {"exact-match", "choice"}:
-        made = _with_questions(made, tokenizer)
+        made = _with_questions(made, whole, tokenizer)
     return made
 
 
@@ -114,10 +113,10 @@ def _learned(rows: Rows, tokenizer: Any, max_length: int) -> tuple[Labelled | No
     return tuple(learned)
 
 
-def _with_questions(made: Examination, tokenizer: Any) -> Examination:
+def _with_questions(made: Examination, whole: Rows, tokenizer: Any) -> Examination:
     settings = made.settings
     shots = solved_examples(settings, tokenizer)
-    read = read_questions(settings.data, settings.columns, tokenizer)
+    read = questions_in(whole, tokenizer)
     questions = [behind_examples(question, shots) for question in read[: len(made.places)]]
     texts = [prompt_of(question, tokenizer) for question in questions]
     answers = [answered(question, question.expected, tokenizer) for question in questions]

@@ -12,7 +12,7 @@ import torch
 
 from spectrum_ft.errors import few_names
 from spectrum_ft.eval_records import EvalSettingsError
-from spectrum_ft.tuning.losses import evaluating
+from spectrum_ft.tuning.losses import evaluating, in_one_type
 
 INSTALL = "pip install 'lm-eval>=0.4.9'"
 
@@ -57,17 +57,10 @@ def run_tasks(
     from lm_eval.models.huggingface import HFLM
 
     modes = [(module, module.training) for module in model.modules()]
-    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    mixed = types == {torch.float32, torch.bfloat16}  # float32 masters beside bfloat16 weights
-    device = next(model.parameters()).device
     try:
         with redirect_stdout(sys.stderr):  # the harness prints; results are ours to print
             wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-            with (
-                torch.no_grad(),
-                evaluating(model),
-                torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed),
-            ):
+            with torch.no_grad(), evaluating(model), in_one_type(model):
                 found = simple_evaluate(
                     wrapped,
                     tasks=list(tasks),

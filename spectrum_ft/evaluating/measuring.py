@@ -1,8 +1,7 @@
 """An evaluation, from a model in memory and a data set to a record."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ from spectrum_ft.evaluating.likelihood import losses
 from spectrum_ft.evaluating.voting import is_settled, winner
 from spectrum_ft.tuning.data.labelling import Labelled
 from spectrum_ft.tuning.devices import device_name
-from spectrum_ft.tuning.losses import evaluating
+from spectrum_ft.tuning.losses import evaluating, in_one_type
 from spectrum_ft.tuning.opening import open_model, open_tokenizer
 from spectrum_ft.tuning.process_memory import peak_bytes, reset_peak
 
@@ -40,9 +39,9 @@ def evaluate(
     Data and settings are checked before the model is loaded. Raises the `SpectrumError` of
     whatever is wrong.
     """
-    check_evaluation(open_tokenizer(source), settings)
+    exam = check_evaluation(open_tokenizer(source), settings)
     opened = open_model(source, device=settings.device, dtype=settings.dtype)
-    return evaluate_model(opened.model, opened.tokenizer, settings, source=source, watch=watch)
+    return examine(opened.model, opened.tokenizer, exam, source=source, watch=watch)
 
 
 def evaluate_model(
@@ -55,11 +54,27 @@ def evaluate_model(
 ) -> Evaluation:
     """How `model`, which is in memory, does on the data that `settings` name.
 
-    `source` is what the record calls it. `watch` is told how many of how many answers and losses
-    are done. The model is left as it was. Raises `DataError` as `check_evaluation` does, and for
-    prompts that are longer than the model can read.
+    Raises `DataError` as `check_evaluation` does, else as `examine`.
     """
     exam = check_evaluation(tokenizer, settings)
+    return examine(model, tokenizer, exam, source=source, watch=watch)
+
+
+def examine(
+    model: Any,
+    tokenizer: Any,
+    exam: Examination,
+    *,
+    source: str,
+    watch: Watch = lambda done, of: None,
+) -> Evaluation:
+    """How `model`, which is in memory, does in `exam`.
+
+    `source` is what the record calls it. `watch` is told how many of how many answers and losses
+    are done. The model is left as it was. Raises `DataError` for prompts that are longer than the
+    model can read.
+    """
+    settings = exam.settings
     check_lengths(base_of(model).config, exam)
     device = next(model.parameters()).device
     reset_peak(device)
@@ -68,7 +83,7 @@ def evaluate_model(
     found = [_Found(place=p, expected=e) for p, e in zip(exam.places, exam.expected, strict=True)]
     general_loss = None
     generated = 0
-    with torch.no_grad(), evaluating(model), _in_one_type(model, device):
+    with torch.no_grad(), evaluating(model), in_one_type(model):
         if exam.learned:
             _measure_losses(model, tokenizer, exam, found, progress)
         if "exact-match" in settings.metrics:
@@ -197,12 +212,3 @@ def _ratio(parts: Sequence[tuple[float | None, int]]) -> float | None:
 def _share(correct: Sequence[bool | None]) -> float | None:
     told = [one for one in correct if one is not None]
     return sum(told) / len(told) if told else None
-
-
-@contextmanager
-def _in_one_type(model: Any, device: torch.device) -> Iterator[None]:
-    """Compute in bfloat16 where float32 masters stand beside bfloat16 weights, as training does."""
-    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    mixed = types == {torch.float32, torch.bfloat16}
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-        yield

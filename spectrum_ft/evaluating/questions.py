@@ -9,7 +9,7 @@ from spectrum_ft.errors import DataError
 from spectrum_ft.eval_records import EvalSettings
 from spectrum_ft.tuning.data.chat_spans import Written, find_answers, write_prompt
 from spectrum_ft.tuning.data.files import read_rows
-from spectrum_ft.tuning.data.rows import Row
+from spectrum_ft.tuning.data.rows import Row, Rows
 from spectrum_ft.tuning.data.shapes import Conversation, Passage, Shape, recognise
 
 
@@ -31,12 +31,16 @@ class Question:
 
 
 def read_questions(source: str, columns: dict[str, str], tokenizer: Any) -> list[Question]:
-    """The questions in the data set that `source` names, in its order.
+    """The questions in the data set that `source` names; see `questions_in`."""
+    return questions_in(read_rows(source, columns), tokenizer)
+
+
+def questions_in(rows: Rows, tokenizer: Any) -> list[Question]:
+    """The questions that `rows` hold, in their order.
 
     Raises `DataError` for data without questions: plain text, or a conversation that does not end
     with an answer.
     """
-    rows = read_rows(source, columns)
     shape = recognise(rows)
     return [_question(shape, row, bool(tokenizer.chat_template)) for row in rows.entries]
 

@@ -80,6 +80,16 @@ def held_out_loss(model: Any, head: nn.Module, batches: Iterable[Mapping[str, Te
 
 
 @contextmanager
+def in_one_type(model: nn.Module) -> Iterator[None]:
+    """Compute in bfloat16 where float32 masters stand beside bfloat16 weights, as training does."""
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    mixed = types == {torch.float32, torch.bfloat16}
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
+        yield
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """`model` without dropout inside, and each of its modules in its own mode again after it.
 

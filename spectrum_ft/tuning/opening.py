@@ -18,7 +18,13 @@ from spectrum_ft.tuning.contracts import model_digest
 from spectrum_ft.tuning.data.tokenizers import read_tokenizer
 from spectrum_ft.tuning.devices import DTYPES
 from spectrum_ft.tuning.loading import load_for_training
-from spectrum_ft.tuning.merges.deltas import ADAPTERS, TRAINED, finished_run, read_delta
+from spectrum_ft.tuning.merges.deltas import (
+    ADAPTERS,
+    TRAINED,
+    base_folder,
+    finished_run,
+    read_delta,
+)
 from spectrum_ft.tuning.runs.manifests import verify_manifest
 from spectrum_ft.tuning.runs.run_folder import RECORD, RESULT, START
 
@@ -82,13 +88,7 @@ def _base_of(source: str) -> tuple[Base, TrainRun | None]:
     if not is_run(source):
         return open_base(source), None
     run = finished_run(Path(source))
-    folder = Path(run.base_folder).expanduser()
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: the base that the run started from is not there",
-            f"put it back ({ascii(run.source)[1:-1][:120]})",
-        )
-    return open_base(str(folder)), run
+    return open_base(str(base_folder(run))), run
 
 
 def _refuse_changed(run: Path, base: Base) -> None:

@@ -11,8 +11,8 @@ import pytest
 from chat_data import write_jsonl
 from program import assert_explained, run_spectrum
 from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft_cli.eval_options import listed
 from spectrum_ft_cli.main import cli
+from spectrum_ft_cli.values import each_once
 from train_program import Spectrum, in_folder
 
 DATA = ("--data", "eval.jsonl")
@@ -31,8 +31,8 @@ def test_every_evaluation_setting_is_an_option_with_the_settings_own_default() -
 
 
 def test_lists_come_by_commas_or_one_by_one_and_name_a_thing_once() -> None:
-    assert listed(("loss, choice", "loss", "exact-match,")) == ("loss", "choice", "exact-match")
-    assert listed(()) == ()
+    assert each_once(("loss, choice", "loss", "exact-match,")) == ("loss", "choice", "exact-match")
+    assert each_once(()) == ()
 
 
 @pytest.mark.slow

@@ -80,6 +80,17 @@ def finished_run(run: Path) -> TrainRun:
     return read_run(run)
 
 
+def base_folder(run: TrainRun) -> Path:
+    """The folder of the base that `run` started from; `CheckpointError` if it is not there."""
+    folder = Path(run.base_folder).expanduser()
+    if not os.path.isdir(folder):
+        raise CheckpointError(
+            f"{folder}: the base that the run started from is not there",
+            f"put it back ({ascii(run.source)[1:-1][:120]})",
+        )
+    return folder
+
+
 def stores_transposed(entries: Iterable[TensorEntry]) -> bool:
     """Whether a checkpoint stores its matrices (n, m), as GPT-2's does, told by their biases.
 

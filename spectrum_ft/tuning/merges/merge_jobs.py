@@ -1,6 +1,5 @@
 """A merge of a finished run into its base: everything checked, nothing written."""
 
-import os.path
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,13 @@ from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, OutputError, few_names
 from spectrum_ft.staging import free_bytes
 from spectrum_ft.train_records import TrainRun
-from spectrum_ft.tuning.merges.deltas import Delta, finished_run, read_delta, stores_transposed
+from spectrum_ft.tuning.merges.deltas import (
+    Delta,
+    base_folder,
+    finished_run,
+    read_delta,
+    stores_transposed,
+)
 from spectrum_ft.tuning.merges.merged_folder import check_target, companions, read_config_table
 from spectrum_ft.tuning.runs.manifests import verify_manifest
 from spectrum_ft.tuning.runs.run_folder import RESULT
@@ -88,12 +93,7 @@ def prepare_merge(
     `OutputError` for a target that must not be written to and for a disk that is too full.
     """
     record = finished_run(run)
-    folder = Path(record.base_folder).expanduser()
-    if not os.path.isdir(folder):
-        raise CheckpointError(
-            f"{folder}: the base that the run started from is not there",
-            f"put it back ({ascii(record.source)[1:-1][:120]})",
-        )
+    folder = base_folder(record)
     output = output.absolute()
     check_target(output, force=force, kept=(run, folder))
     verify_manifest(run / RESULT)

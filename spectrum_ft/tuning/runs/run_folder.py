@@ -17,6 +17,7 @@ from spectrum_ft.locking import locked
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
 from spectrum_ft.train_records import (
+    CHANGE_NO_WEIGHT,
     RUN_SCHEMA,
     START_SCHEMA,
     RunStart,
@@ -34,9 +35,6 @@ CHECKPOINTS = "checkpoints"
 RESULT = "result"
 _LOCK = "lock"
 _OURS = {START, RECORD, PLAN, METRICS, CHECKPOINTS, RESULT, _LOCK, "config.yaml"}
-
-# What may differ between the parts of one run: none of it changes a weight.
-_FREE = {"report_to", "keep", "save_every"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +165,7 @@ def _refuse_differences(path: Path, before: RunStart, now: RunStart) -> None:
     before, now = _unnamed(before), _unnamed(now)
     names = [f.name for f in fields(RunStart) if f.name not in apart]
     found = [_difference(name, before, now) for name in names]
-    settings = [f.name for f in fields(TrainSettings) if f.name not in _FREE]
+    settings = [f.name for f in fields(TrainSettings) if f.name not in CHANGE_NO_WEIGHT]
     found += [_difference(name, before.settings, now.settings) for name in settings]
     differences = [text for text in found if text]
     if differences:
