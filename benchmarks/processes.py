@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +26,7 @@ PACKAGES = (
     *("spectrum-ft", "numpy", "scipy", "safetensors", "torch", "transformers"),
     *("trl", "peft", "bitsandbytes"),
 )
+"""Whose versions a record names, as far as they are installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +66,16 @@ def run_child(command: list[str], **variables: str) -> tuple[Cost, str]:
     return Cost(wall_seconds=wall, cpu_seconds=cpu, peak_mb=peak), output
 
 
-def run_python(program: str, *arguments: str) -> tuple[Cost, Any]:
+def run_python(program: str, *arguments: str, **variables: str) -> tuple[Cost, Any]:
     """The cost of a Python program and the JSON in its last line."""
-    cost, output = run_child([sys.executable, "-c", program, *arguments])
+    cost, output = run_child([sys.executable, "-c", program, *arguments], **variables)
     return cost, json.loads(output.splitlines()[-1])
+
+
+def num_processors() -> int:
+    """The processors that a process of ours may use, of which a scan takes one a worker."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
@@ -80,8 +88,16 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_at_start": round(os.getloadavg()[0], 2),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def summarize(values: list[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The two sides of the scan benchmark, each a run of whole processes, and the models for them."""
+"""Our side of the scan benchmarks, a run of whole processes, and the models for all sides."""
 
 import json
 import math
@@ -6,14 +6,21 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
-from processes import Cost, run_child, run_python
+from processes import Cost, num_processors, run_child, run_python
 
 KINDS = (
     *(f"self_attn.{letter}_proj" for letter in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
+
+LAYERS = {
+    "llama-3-8b": {"intermediate_size": 14336, "num_key_value_heads": 8},
+    "square-4096": {"intermediate_size": 4096, "num_key_value_heads": 32},
+}
+"""Single layers of Llamas of hidden size 4096: that of Llama-3-8B, and one of 7 square matrices."""
 
 # Programs of the children. The last line that each prints is JSON.
 DEMO_MODEL = """
@@ -27,58 +34,18 @@ import json, sys, torch
 from transformers import LlamaConfig, LlamaForCausalLM
 torch.manual_seed(0)  # transformers starts matrices as Gaussian noise
 LlamaForCausalLM(LlamaConfig(
-    hidden_size=4096, intermediate_size=14336, num_attention_heads=32, num_key_value_heads=8,
+    hidden_size=4096, num_attention_heads=32, **json.loads(sys.argv[2]),
     num_hidden_layers=1, vocab_size=32, tie_word_embeddings=True, dtype="float32",
 )).save_pretrained(sys.argv[1])
 print(json.dumps(sys.argv[1]))
 """
 IMPORTS = "import spectrum_ft_cli.main, spectrum_ft_cli.scan; print('null')"
-WORKERS = """
+LARGEST = """
 import json, sys
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
-from spectrum_ft.scanning import default_workers, prepare_scan
-job = prepare_scan(open_checkpoint(sys.argv[1]), kinds=sys.argv[2:])
-print(json.dumps([default_workers(job), max(entry.num_params for entry in job.targets)]))
-"""
-# Drives the unmodified script as its own main() does, without the dialogs. The link keeps the
-# folder's path out of the name of the result file, which the script makes from it.
-REFERENCE = """
-import importlib.util, json, os, sys, tempfile, time
-script, model, *kinds = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("reference", script)
-reference = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(reference)
-with tempfile.TemporaryDirectory() as folder:
-    os.chdir(folder)
-    os.symlink(model, "model")
-    modifier = reference.ModelModifier(model_name="model", batch_size=1)
-    started = time.perf_counter()
-    modifier.assess_layers_snr(kinds)
-    seconds = time.perf_counter() - started
-    modifier.save_snr_to_json()
-    with open("model_snr_results/snr_results_model.json") as file:
-        snr = {name: entry["snr"] for name, entry in json.load(file).items()}
-    os.chdir("/")
-print()
-print(json.dumps({"seconds": seconds, "snr": snr}))
-"""
-# Stands in for the script where it is not at hand: the same loading, SVD and formula.
-SVDVALS = """
-import json, sys, time
-import numpy, torch
-from transformers import AutoModelForCausalLM
-path, *kinds = sys.argv[1:]
-model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-started, snr = time.perf_counter(), {}
-for name, module in model.named_modules():
-    if name.endswith(tuple(kinds)):
-        values = torch.linalg.svdvals(module.weight.detach()).double().numpy()
-        p, q = sorted(module.weight.shape)
-        low, high = numpy.quantile(values, (0.25, 0.75))
-        edge = (high - low) / 1.349 * (1 + (p / q) ** 0.5)
-        noise = values[values <= edge].sum() or 1.0
-        snr[name] = values[values > edge].sum() / noise / values[0]
-print(json.dumps({"seconds": time.perf_counter() - started, "snr": snr}))
+from spectrum_ft.scanning.jobs import prepare_scan
+job = prepare_scan(open_checkpoint(sys.argv[1]))
+print(json.dumps(max(target.entry.num_params for target in job.targets)))
 """
 
 
@@ -97,29 +64,28 @@ def demo_model() -> str:
     return str(run_python(DEMO_MODEL)[1])
 
 
-def make_llama_layer(folder: str) -> str:
-    """`folder`, with a Llama of one layer of the size of Llama-3-8B's written into it."""
-    return str(run_python(LLAMA_LAYER, folder)[1])
+def make_llama_layer(folder: str, layer: str) -> str:
+    """`folder`, with a random Llama of the single layer of that name written into it."""
+    return str(run_python(LLAMA_LAYER, folder, json.dumps(LAYERS[layer]))[1])
+
+
+def run_scan(model: str, *options: str, store: str) -> tuple[Cost, Any]:
+    """The cost of `spectrum scan` on the CPU, and its report; spectra are kept in `store`."""
+    spectrum = str(Path(sys.executable).with_name("spectrum"))
+    command = [spectrum, "scan", model, "--device", "cpu", "--json", "-q", *options]
+    cost, output = run_child(command, SPECTRUM_FT_CACHE=store)
+    report = json.loads(output)
+    return replace(cost, scan_seconds=report["seconds"]), report
 
 
 def scan_ours(model: str) -> Run:
     """A run of `spectrum scan` with nothing to reuse."""
-    spectrum = str(Path(sys.executable).with_name("spectrum"))
     globs = [word for kind in KINDS for word in ("--kinds", kind)]
     with tempfile.TemporaryDirectory() as empty:
-        command = [spectrum, "scan", model, *globs, "--json"]
-        cost, output = run_child(command, SPECTRUM_FT_CACHE=empty)
-    report = json.loads(output)
+        cost, report = run_scan(model, *globs, store=empty)
     matrices = report["matrices"]
     snr = {matrix["name"].removesuffix(".weight"): matrix["scores"]["snr"] for matrix in matrices}
-    return Run(cost=replace(cost, scan_seconds=report["seconds"]), snr=snr)
-
-
-def scan_peer(model: str, reference: Path | None) -> Run:
-    """A run of the reference script, or of the stand-in without it."""
-    program, script = (REFERENCE, [str(reference)]) if reference else (SVDVALS, [])
-    cost, result = run_python(program, *script, model, *KINDS)
-    return Run(cost=replace(cost, scan_seconds=result["seconds"]), snr=result["snr"])
+    return Run(cost=cost, snr=snr)
 
 
 def worst_difference(ours: Run, peer: Run) -> float:
@@ -138,10 +104,14 @@ def worst_difference(ours: Run, peer: Run) -> float:
     return worst
 
 
-def memory_bound(model: str) -> dict[str, float]:
-    """What a scan may take at most: imports + workers x 3 x the largest matrix + 100 MB."""
+def memory_bound(model: str, workers: int | None = None) -> dict[str, float]:
+    """What a scan may take at most: imports + workers x 3 x the largest matrix + 100 MB.
+
+    Without `workers`, as many as a scan has by itself.
+    """
     imports = run_python(IMPORTS)[0].peak_mb
-    workers, largest = run_python(WORKERS, model, *KINDS)[1]
+    largest = run_python(LARGEST, model)[1]
+    workers = workers or num_processors()
     matrix = 4 * largest / 1e6  # float32
     bound = imports + workers * 3 * matrix + 100
     return {"imports_mb": imports, "workers": workers, "matrix_mb": matrix, "bound_mb": bound}

@@ -44,9 +44,11 @@ if TYPE_CHECKING:
     from spectrum_ft.records import ScannedMatrix as ScannedMatrix
     from spectrum_ft.records import ScanReport as ScanReport
     from spectrum_ft.records import SkippedTensor as SkippedTensor
-    from spectrum_ft.scan_jobs import prepare_scan as prepare_scan
-    from spectrum_ft.scanning import iter_scan as iter_scan
-    from spectrum_ft.scanning import scan as scan
+    from spectrum_ft.scanning.compute import Compute as Compute
+    from spectrum_ft.scanning.compute import open_engine as open_engine
+    from spectrum_ft.scanning.jobs import prepare_scan as prepare_scan
+    from spectrum_ft.scanning.scans import iter_scan as iter_scan
+    from spectrum_ft.scanning.scans import scan as scan
     from spectrum_ft.spectra.store import SpectraStore as SpectraStore
     from spectrum_ft.train_records import TrainRun as TrainRun
     from spectrum_ft.train_records import TrainSettings as TrainSettings
@@ -79,7 +81,10 @@ _HOMES = {
     "train": "tuning.training",
     "Checkpoint": "checkpoints.checkpoint",
     "CheckpointError": "errors",
+    "Compute": "scanning.compute",
+    "ComputeError": "errors",
     "OutputError": "errors",
+    "open_engine": "scanning.compute",
     "Plan": "records",
     "PlanError": "errors",
     "PlanRequest": "planning.making",
@@ -90,11 +95,11 @@ _HOMES = {
     "SkippedTensor": "records",
     "SpectraStore": "spectra.store",
     "SpectrumError": "errors",
-    "iter_scan": "scanning",
+    "iter_scan": "scanning.scans",
     "make_plan": "planning.making",
     "open_checkpoint": "checkpoints.checkpoint",
-    "prepare_scan": "scan_jobs",
-    "scan": "scanning",
+    "prepare_scan": "scanning.jobs",
+    "scan": "scanning.scans",
 }
 
 __all__ = sorted(_HOMES)

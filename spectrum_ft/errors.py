@@ -3,6 +3,7 @@
 SpectrumError
 ├── CheckpointError     a model's files cannot be used
 ├── RecordError         a scan, plan or result file cannot be used
+├── ComputeError        there is no such device or engine here, or too little memory
 ├── PlanError           what was asked of a plan cannot be had
 ├── DataError           training data cannot be read, or nothing can be learned from it
 ├── TrainError          a run cannot start, go on or resume
@@ -13,6 +14,7 @@ our own is an `assert`, never one of these.
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 MAX_MESSAGE = 400
 """The most characters of a message; file names and torch's own words can be much longer."""
@@ -28,6 +30,10 @@ class SpectrumError(Exception):
         self.message = _one_line(message)
         self.hint = None if hint is None else _one_line(hint)
         super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str | None]]:
+        """What makes it again in another process."""
+        return type(self), (self.message, self.hint)
 
 
 def _one_line(text: str) -> str:
@@ -50,6 +56,10 @@ class CheckpointError(SpectrumError):
 
 class RecordError(SpectrumError):
     """A record file is malformed, too new, or not the kind of record that was asked for."""
+
+
+class ComputeError(SpectrumError):
+    """What a scan is to compute with is not there, or is not enough."""
 
 
 class TrainError(SpectrumError):

@@ -201,7 +201,7 @@ def _moments(
         lora=plan.lora,
     )
     optimizer = OPTIMIZERS[shape.optimizer]
-    largest = max((t.num_bytes for t in trained), default=0)
+    largest = _largest_parameter(model, trained)
     one_by_one = optimizer.work_copies + (2 if shape.precision == "stochastic" else 0)
     at_once = optimizer.works_on_all and shape.device == "cuda"
     return step_moments(
@@ -215,6 +215,24 @@ def _moments(
         unpacked=_unpacked(plan, shapes, places, compute),
         step_work=sum(t.num_bytes for t in trained) if at_once else one_by_one * largest,
     )
+
+
+def _largest_parameter(model: Architecture, trained: Sequence[_Trained]) -> int:
+    """The bytes of the largest parameter that trains: in the model a block's experts share two."""
+    sizes = {tensor.under: tensor.num_bytes for tensor in trained}
+    shared = (
+        sum(
+            sizes.get(name, 0)
+            for m in mlp.matrices
+            if (m.flow == "down") is down
+            for name in m.names
+        )
+        for block in model.blocks
+        for mlp in block.mlps
+        if mlp.routed
+        for down in (False, True)
+    )
+    return max((*(tensor.num_bytes for tensor in trained), *shared), default=0)
 
 
 def _gradients(

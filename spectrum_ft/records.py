@@ -10,7 +10,7 @@ from typing import Literal
 SCAN_SCHEMA = "spectrum-ft/scan@1"
 PLAN_SCHEMA = "spectrum-ft/plan@1"
 
-Flag = Literal["saturated", "thin", "unresolved", "vector", "escalated"]
+Flag = Literal["saturated", "thin", "unresolved", "vector", "escalated", "fallback"]
 Base = Literal["as-is", "nf4", "int8"]
 LoraOn = Literal["none", "rest", "picked"]
 
@@ -69,7 +69,8 @@ class ScannedMatrix:
     expert: int | None
     """The index of its expert within the block, from 0; null for anything else."""
     shape: tuple[int, ...]
-    """Rows and columns as stored; empty where unknown (imports)."""
+    """The tensor's extents: rows and columns; experts, rows and columns where this matrix is one
+    slice of a tensor that holds several, and `expert` says which; empty where unknown (imports)."""
     dtype: str | None
     """How the checkpoint stores it, e.g. `bfloat16` or `Q4_1`; null where unknown."""
     scores: dict[str, float | None]
@@ -85,7 +86,13 @@ class ScannedMatrix:
     flags: tuple[Flag, ...] = ()
     """`saturated`: the edge leaves no noise; `thin`: too small or too low in rank to rank;
     `unresolved`: `condition` is less certain than 1 %, so it is null; `escalated`: float32 was not
-    accurate enough and a costlier method was used; `vector`: a vector that an import ranked."""
+    accurate enough and a costlier method was used; `fallback`: the GPU had no room for it and
+    the CPU did it; `vector`: a vector that an import ranked."""
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Rows and columns of this matrix alone."""
+        return self.shape[-2:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,8 @@ class SkippedTensor:
     """Its extents as stored."""
     reason: str
     """Why it has no score."""
+    expert: int | None = None
+    """The slice that has none, where others of the same tensor may have one; null for all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +138,7 @@ class ScanReport:
     score: str
     """The score that the scan made sure of, and that reports show."""
     matrices: tuple[ScannedMatrix, ...]
-    """The scored matrices, in natural order of their names."""
+    """The scored matrices, in natural order of their names, slices of one tensor in theirs."""
     skipped: tuple[SkippedTensor, ...]
     """Every other tensor, in the same order."""
     environment: Environment | None

@@ -59,12 +59,16 @@ def _summary(
         kind=kind,
         by_layer={layer: _mean(values) for layer, values in sorted(by_layer.items())},
         median=statistics.median(finite) if finite else None,
-        num_params=sum(math.prod(m.shape) for m in members if m.shape),
+        num_params=sum(math.prod(m.extents) for m in members if m.shape),
         trained_layers=frozenset(layer for layer in layers if layer is not None),
         taken=choice.taken if choice else 0,
-        units=len(choice.order) if choice else len(members),
+        units=len(choice.order) if choice else _count_units(members),
         margin=choice.margin if choice else None,
     )
+
+
+def _count_units(members: Sequence[ScannedMatrix]) -> int:
+    return len({(m.layer, m.name if m.expert is None else None) for m in members})
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

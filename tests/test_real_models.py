@@ -11,7 +11,7 @@ from oracles import marchenko_pastur_snr, published_snr, singular_values
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint, read_tensor
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.records import ScannedMatrix, ScanReport
-from spectrum_ft.scanning import scan
+from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore
 
 TOLERANCE = 1e-4

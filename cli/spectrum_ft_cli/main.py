@@ -21,6 +21,7 @@ COMMANDS = {
     "merge": "Write the model that a run made.",
     "eval": "Measure a model or a run on held-out data.",
     "compare": "Compare ways to train a model on your data.",
+    "diff": "Show how two scans or two models differ.",
     "report": "Show a record again.",
     "demo": "Scan a small real model, train what matters most, merge it, and compare.",
     "cache": "Look after the store of spectra.",

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from spectrum_ft.records import ScannedMatrix, SkippedTensor
-from spectrum_ft.scan_jobs import ScanJob
-from spectrum_ft.scanning import Scanned
+from spectrum_ft.scanning.jobs import ScanJob
+from spectrum_ft.scanning.scans import Scanned
 from spectrum_ft_cli.talk import Talk
 
 Results = Sequence[ScannedMatrix | SkippedTensor]
@@ -29,7 +29,7 @@ def _with_bar(scanned: Iterator[Scanned], job: ScanJob, talk: Talk) -> list[Scan
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     # Remaining time is told by work, since large matrices come first; the rate by matrices.
-    work = {entry.name: _work(entry.shape) for entry in job.targets}
+    total = sum(_work(target.entry.shape) for target in job.targets)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -39,14 +39,14 @@ def _with_bar(scanned: Iterator[Scanned], job: ScanJob, talk: Talk) -> list[Scan
     )
     finished: list[Scanned] = []
     with Progress(*columns, console=talk.console, transient=True, expand=True) as progress:
-        task = progress.add_task(
-            "Scanning", total=sum(work.values()), done=0, of=len(work), rate=""
-        )
+        task = progress.add_task("Scanning", total=total, done=0, of=len(job.targets), rate="")
         for item in scanned:
             finished.append(item)
             elapsed = progress.tasks[0].elapsed or 0.0
             rate = f"{len(finished) / elapsed:.1f}/s" if elapsed else ""
-            progress.update(task, advance=work[item.result.name], done=len(finished), rate=rate)
+            progress.update(
+                task, advance=_work(item.target.entry.shape), done=len(finished), rate=rate
+            )
     return finished
 
 

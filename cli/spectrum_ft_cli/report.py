@@ -8,6 +8,7 @@ import click
 
 from spectrum_ft.compare_records import COMPARISON_SCHEMA, Comparison
 from spectrum_ft.comparing.comparison_folder import RECORD as COMPARISON_RECORD
+from spectrum_ft.diff_records import DIFF_SCHEMA, ScanDiff
 from spectrum_ft.errors import RecordError
 from spectrum_ft.eval_records import EVALUATION_SCHEMA, Evaluation
 from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
@@ -28,15 +29,16 @@ from spectrum_ft_cli.show import show_scan
     group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a comparison to this file instead: its pictures (.png, .svg), or all of it (.md).",
+    help="Write it to this file instead: a comparison's pictures (.png, .svg), or all of a "
+    "comparison or a diff (.md).",
 )
 @option("--force", group="Output", is_flag=True, help="Replace an existing output.")
 def command(record: str, matrices: bool, output: Path | None, force: bool) -> None:
     """Show a record again.
 
-    RECORD is a file written by `spectrum scan -o` or `spectrum eval -o`, the folder of a finished
-    `spectrum train -o` or of a `spectrum compare -o`, a result file of the published Spectrum
-    script, or - for a scan on standard input.
+    RECORD is a file written by `spectrum scan -o`, `spectrum eval -o` or `spectrum diff -o`, the
+    folder of a finished `spectrum train -o` or of a `spectrum compare -o`, a result file of the
+    published Spectrum script, or - for a scan on standard input.
 
     \b
     Example:
@@ -77,18 +79,39 @@ def _show_comparison(comparison: Comparison, folder: str | None) -> None:
     show_comparison(comparison, folder)
 
 
+def _write_comparison(comparison: Comparison, output: Path, force: bool) -> None:
+    from spectrum_ft_cli.show_comparison import write_report
+
+    write_report(comparison, output, force=force)
+
+
+def _show_diff(diff: ScanDiff, folder: str | None) -> None:
+    from spectrum_ft_cli.show_diff import show_diff
+
+    show_diff(diff)
+
+
+def _write_diff(diff: ScanDiff, output: Path, force: bool) -> None:
+    from spectrum_ft_cli.show_diff import write_diff
+
+    write_diff(diff, output, force=force)
+
+
 class _Kind(NamedTuple):
-    """A kind of record, and how it is shown: with the folder that it lies in, if that was named."""
+    """A kind of record, how it is shown (with the folder that it lies in, if that was named), and
+    how it is written to a file, if it can be."""
 
     schema: str
     record: type
     show: Callable[[Any, str | None], None]
+    write: Callable[[Any, Path, bool], None] | None = None
 
 
 _KINDS = (
     _Kind(RUN_SCHEMA, TrainRun, _show_run),
     _Kind(EVALUATION_SCHEMA, Evaluation, _show_evaluation),
-    _Kind(COMPARISON_SCHEMA, Comparison, _show_comparison),
+    _Kind(COMPARISON_SCHEMA, Comparison, _show_comparison, _write_comparison),
+    _Kind(DIFF_SCHEMA, ScanDiff, _show_diff, _write_diff),
 )
 """Every kind of record but scans, which take options of their own."""
 
@@ -96,13 +119,11 @@ _KINDS = (
 def _write(
     found: tuple["_Kind", dict[str, Any]] | None, path: str, output: Path, *, force: bool
 ) -> None:
-    """Write the comparison in `path` to `output`; a usage error if it is another record."""
-    if found is None or found[0].record is not Comparison:
-        raise click.UsageError("-o writes pictures and Markdown of a comparison, and this is none.")
-    from spectrum_ft_cli.show_comparison import write_report
-
-    kind, table = found
-    write_report(to_record(table, kind.record, kind.schema, path), output, force=force)
+    """Write the comparison or diff in `path` to `output`; a usage error for another record."""
+    kind, table = found or (None, {})
+    if kind is None or kind.write is None:
+        raise click.UsageError("-o writes a comparison or a diff, and this is neither.")
+    kind.write(to_record(table, kind.record, kind.schema, path), output, force)
 
 
 def _record_in(folder: Path) -> Path:

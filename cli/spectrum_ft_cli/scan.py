@@ -11,14 +11,16 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import ScanReport
-from spectrum_ft.scan_jobs import prepare_scan
-from spectrum_ft.scanning import iter_scan, scan_report
+from spectrum_ft.scanning.compute import Compute, open_engine
+from spectrum_ft.scanning.jobs import prepare_scan
+from spectrum_ft.scanning.scans import iter_scan, scan_report
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.progress import follow
 from spectrum_ft_cli.talk import Talk
+from spectrum_ft_cli.values import Size
 
 kinds_option = option(
     "--kinds",
@@ -42,19 +44,21 @@ def run_scan(
     *,
     kinds: tuple[str, ...] = (),
     score: str = "snr",
-    workers: int | None = None,
+    compute: Compute | None = None,
     cache: bool = True,
     allow_pickle: bool = False,
+    stream: bool = False,
 ) -> ScanReport:
     """The scan report of `model`, with progress on standard error."""
     started = time.monotonic()
-    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle)
+    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
     if checkpoint.note:
         talk.say(checkpoint.note)
     job = prepare_scan(checkpoint, kinds=kinds, score=score)
+    engine = open_engine(compute or Compute())
     with SpectraStore.in_user_cache() if cache else SpectraStore(None) as store:
-        results = follow(iter_scan(job, store, workers=workers), job, talk)
-    return scan_report(job, results, seconds=time.monotonic() - started)
+        results = follow(iter_scan(job, store, engine), job, talk)
+    return scan_report(job, results, device=engine.device, seconds=time.monotonic() - started)
 
 
 def plan_to_show(report: ScanReport) -> Planned | None:
@@ -77,10 +81,39 @@ def plan_to_show(report: ScanReport) -> Planned | None:
     help="The score to make sure of and to show; all are computed.",
 )
 @option(
+    "--device",
+    group="Compute",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="What computes; auto takes every GPU that is there, else the processors.",
+)
+@option(
     "--workers",
     group="Compute",
-    type=click.IntRange(min=1),
-    help="Matrices at a time. [default: one a processor, as far as memory allows]",
+    type=click.IntRange(min=1, max=1024),
+    help="Matrices at a time. [default: one a processor; 2 a GPU]",
+)
+@option(
+    "--memory",
+    group="Compute",
+    type=Size(),
+    metavar="SIZE",
+    help="The most memory that the program takes, e.g. 8GiB. [default: most of what is free]",
+)
+@option(
+    "--engine",
+    group="Compute",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where: on this machine, or on the Ray cluster that RAY_ADDRESS names.",
+)
+@option(
+    "--stream",
+    group="Compute",
+    is_flag=True,
+    help="Read a Hub model over the network, tensor by tensor, without downloading it.",
 )
 @option(
     "--no-cache", group="Compute", is_flag=True, help="Neither use nor keep spectra of other scans."
@@ -94,7 +127,11 @@ def command(
     model: str,
     kinds: tuple[str, ...],
     score: str,
+    device: str,
     workers: int | None,
+    memory: int | None,
+    engine: str,
+    stream: bool,
     no_cache: bool,
     as_json: bool,
     output: Path | None,
@@ -118,7 +155,8 @@ def command(
         talk,
         kinds=kinds,
         score=score,
-        workers=workers,
+        compute=Compute(workers=workers, memory_bytes=memory, device=device, engine=engine),
+        stream=stream,
         cache=not no_cache,
         allow_pickle=allow_pickle,
     )

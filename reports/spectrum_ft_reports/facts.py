@@ -14,6 +14,10 @@ _NOTABLE = {
     "saturated": "the edge leaves no noise, so the score is no ratio",
     "thin": "too small or too low in rank to be ranked",
 }
+"""Flags that bear on the choice."""
+
+_TOLD = {**_NOTABLE, "fallback": "the GPU had no room for it, so it was computed on the CPU"}
+"""Flags that a scan tells of."""
 
 
 class Fact(NamedTuple):
@@ -29,7 +33,7 @@ def scan_facts(report: ScanReport) -> list[Fact]:
     """What was scored, and what was not and why."""
     time = f" in {numbers.seconds(report.seconds)}" if report.seconds else ""
     device = f" on {report.environment.device}" if report.environment else ""
-    scored = numbers.plural(len(report.matrices), "matrix", "matrices")
+    scored = numbers.plural(len(report.matrices), "matrix", "matrices") + _stacked(report)
     facts = [Fact("scored", f"{scored}{time}{device}")]
     reasons = skip_reasons(report)
     if reasons:
@@ -39,9 +43,18 @@ def scan_facts(report: ScanReport) -> list[Fact]:
     flags = [flag for matrix in report.matrices for flag in matrix.flags]
     return facts + [
         Fact(flag, f"{numbers.plural(flags.count(flag), 'matrix', 'matrices')}: {meaning}")
-        for flag, meaning in _NOTABLE.items()
+        for flag, meaning in _TOLD.items()
         if flag in flags
     ]
+
+
+def _stacked(report: ScanReport) -> str:
+    """How many of the matrices share a tensor with others: experts that are stored in a stack."""
+    stacked = [matrix.name for matrix in report.matrices if len(matrix.shape) > 2]
+    if not stacked:
+        return ""
+    tensors = numbers.plural(len(set(stacked)), "tensor")
+    return f", {len(stacked):,} of them experts in {tensors},"
 
 
 def plan_facts(

@@ -40,7 +40,7 @@ class MatrixRow:
     layer: str
     """Its block, and its expert if it is one: `3`, `3:17`."""
     shape: str
-    """Rows x columns."""
+    """Rows x columns, of one expert where many are stacked."""
     score: str
     """The score that ranks."""
     signal: str
@@ -163,7 +163,7 @@ def _matrix_row(matrix: ScannedMatrix, score: str, trained: Mapping[str, str]) -
     return MatrixRow(
         kind=printable(matrix.kind, 60),
         layer=_layer(matrix),
-        shape=" x ".join(map(str, matrix.shape)) or "-",
+        shape=" x ".join(map(str, matrix.extents)) or "-",
         score=numbers.score(matrix.scores.get(score)),
         signal="-" if matrix.spectrum is None else f"{matrix.signal_rank}/{matrix.spectrum.count}",
         trained=trained.get(matrix.name, ""),

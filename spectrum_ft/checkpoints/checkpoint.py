@@ -3,15 +3,15 @@
 import hashlib
 import json
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spectrum_ft.checkpoints.config_file import CONFIG, read_config_table
 from spectrum_ft.checkpoints.dequantizing import decode
-from spectrum_ft.checkpoints.file_reading import read_range
 from spectrum_ft.checkpoints.folder import (
     HEADER_READERS,
     PICKLE_SUFFIXES,
@@ -21,6 +21,7 @@ from spectrum_ft.checkpoints.folder import (
 from spectrum_ft.checkpoints.hub import fetch_from_hub, is_hub_id
 from spectrum_ft.checkpoints.naming import Place, natural_key, place_tensors
 from spectrum_ft.checkpoints.packaged import packaged_path
+from spectrum_ft.checkpoints.packing.recognising import recognise
 from spectrum_ft.checkpoints.pickles import convert_pickles
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
@@ -57,13 +58,18 @@ class Checkpoint:
 
 
 def read_bytes(entry: TensorEntry) -> NDArray[np.uint8]:
-    """The tensor's bytes as they stand in its file, a writable 1-D array."""
-    return read_range(entry.file, entry.offset, entry.num_bytes, entry.identity)
+    """The tensor's bytes as they stand in its file, then its companions'; a writable 1-D array."""
+    own = entry.file.read_range(entry.offset, entry.num_bytes)
+    if not entry.companions:
+        return own
+    others = [other.file.read_range(other.offset, other.num_bytes) for other in entry.companions]
+    return np.concatenate([own, *others])
 
 
 def content_digest(raw: NDArray[np.uint8], entry: TensorEntry) -> str:
-    """SHA-256 over the tensor's type, shape and bytes, in hex: equal content, equal digest."""
-    digest = hashlib.sha256(f"{entry.dtype} {list(entry.shape)}\n".encode())
+    """SHA-256 over the tensor's type, layout, shape and bytes, in hex: what decides its values."""
+    layout = f" {entry.packing.layout}" if entry.packing else ""
+    digest = hashlib.sha256(f"{entry.dtype}{layout} {list(entry.shape)}\n".encode())
     digest.update(raw.data)
     return digest.hexdigest()
 
@@ -79,15 +85,19 @@ def fingerprint(entries: Iterable[TensorEntry]) -> str:
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
-def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
+def open_checkpoint(source: str, *, allow_pickle: bool = False, stream: bool = False) -> Checkpoint:
     """The checkpoint that `source` names; only headers are read.
 
     `source` is a transformers folder, a .safetensors or .gguf file, a Hub id (`owner/name`,
     optionally `@revision`) or `packaged:NAME`. An existing path wins over a Hub id. Pickled
-    weights are read only with `allow_pickle`, in a process of their own, tensors only.
+    weights are read only with `allow_pickle`, in a process of their own, tensors only. With
+    `stream` a Hub id is not downloaded: its tensors will be read over the network when they are
+    needed. The scales of a quantized weight are part of it, not tensors of their own.
     Raises `CheckpointError`.
     """
     revision = note = None
+    if stream:
+        return _open_stream(source)
     if not source:
         raise CheckpointError("no model given", _WHAT_TO_GIVE)
     if source.startswith(PACKAGED_PREFIX):
@@ -102,9 +112,30 @@ def open_checkpoint(source: str, *, allow_pickle: bool = False) -> Checkpoint:
     entries = _read_path(path, allow_pickle=allow_pickle)
     if not entries:
         raise CheckpointError(f"{path}: holds no tensors", "download the checkpoint again")
+    has_config = (path / CONFIG).exists()
+    entries = recognise(entries, read_config_table(path) if has_config else {})
+    return _checkpoint(source, revision, entries, note)
+
+
+def _checkpoint(
+    source: str, revision: str | None, entries: Sequence[TensorEntry], note: str | None
+) -> Checkpoint:
     ordered = tuple(sorted(entries, key=lambda entry: natural_key(entry.name)))
     places = place_tensors([entry.name for entry in ordered])
     return Checkpoint(source=source, revision=revision, entries=ordered, places=places, note=note)
+
+
+def _open_stream(source: str) -> Checkpoint:
+    if os.path.exists(source) or not is_hub_id(source):
+        raise CheckpointError(
+            f"{source}: only models on the Hub are streamed",
+            "leave --stream out, or give owner/name",
+        )
+    from spectrum_ft.checkpoints.hub_streams import stream_from_hub
+
+    found = stream_from_hub(source)
+    entries = recognise(found.entries, found.config or {})
+    return _checkpoint(source, found.revision, entries, None)
 
 
 def _read_path(path: Path, *, allow_pickle: bool) -> tuple[TensorEntry, ...]:

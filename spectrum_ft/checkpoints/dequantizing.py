@@ -12,7 +12,7 @@ _INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
 _SCALED = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 _REASONS = {
     **{word: f"integers ({word}) are not weights" for word in _INTEGERS},
-    **{word: f"8-bit float with scales ({word}): not supported yet" for word in _SCALED},
+    **{word: f"8-bit floats ({word}) without a scale" for word in _SCALED},
     "BOOL": "truth values (BOOL) are not weights",
     "C64": "complex numbers (C64) are not real weights",
     "F4": "packed 4-bit values (F4)",
@@ -25,8 +25,13 @@ _REASONS = {
 _CHUNK_PARAMS = 1 << 17
 
 
-def unreadable_reason(dtype: str) -> str | None:
-    """Why `decode` cannot read a tensor of this type, in words for a user; None when it can."""
+def unreadable_reason(entry: TensorEntry) -> str | None:
+    """Why `decode` cannot read this tensor, in words for a user; None when it can."""
+    return entry.packing.reason if entry.packing else unreadable_type(entry.dtype)
+
+
+def unreadable_type(dtype: str) -> str | None:
+    """Why no tensor of this type can be read without a packing; None when it can."""
     if dtype in _REASONS:
         return _REASONS[dtype]
     if dtype in _FLOATS or _has_dequantizer(dtype):
@@ -39,10 +44,14 @@ def unreadable_reason(dtype: str) -> str | None:
 def decode(raw: NDArray[np.uint8], entry: TensorEntry) -> NDArray[np.float32] | NDArray[np.float64]:
     """The values of a tensor in its shape: float64 for float64, float32 for all else.
 
-    `raw` is (num_bytes,), contiguous, little endian, of a type without `unreadable_reason`.
+    `raw` is (stored_bytes,), as `read_bytes` gives it, of a tensor without `unreadable_reason`.
     Aligned float32 and float64 come back as a view of `raw`, anything else as a new array.
     """
-    assert raw.shape == (entry.num_bytes,), (raw.shape, entry)
+    assert raw.shape == (entry.stored_bytes,), (raw.shape, entry)
+    if entry.packing:
+        ends = np.cumsum([entry.num_bytes, *(other.num_bytes for other in entry.companions)])
+        own, *others = np.split(raw, ends[:-1])
+        return entry.packing.unpack(own, others, entry)
     if entry.dtype in _FLOATS:
         return _decode_floats(raw, entry.dtype).reshape(entry.shape)
     return _decode_blocks(raw, entry).reshape(entry.shape)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from spectrum_ft.checkpoints.file_reading import describe_content, identity, open_regular
 from spectrum_ft.checkpoints.gguf_cursor import BUFFER_BYTES, DAMAGED, U64, Cursor, shown
 from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.checkpoints.weight_files import LocalFile
 from spectrum_ft.errors import CheckpointError
 
 Scalar = str | int | float | bool
@@ -277,10 +278,9 @@ def _make_entry(cursor: Cursor, info: _TensorInfo, data_start: int, alignment: i
         name=info.name,
         shape=info.dims[::-1],
         dtype=dtype,
-        file=cursor.path,
+        file=LocalFile(path=cursor.path, identity=cursor.identity),
         offset=begin,
         num_bytes=num_bytes,
-        identity=cursor.identity,
     )
 
 

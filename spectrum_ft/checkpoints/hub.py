@@ -9,22 +9,19 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spectrum_ft.checkpoints.file_reading import open_regular
 from spectrum_ft.checkpoints.hub_errors import broken_off, no_answer, out_of_reach, refused
 from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
-
-_CONFIG = "config.json"
-_INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth")
 _WEIGHT_FILES = (".safetensors", ".gguf", ".json", *_PICKLES)
@@ -54,6 +51,20 @@ class HubSnapshot:
     """True if the Hub gave no answer: a branch may have moved on from `revision` since."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubListing:
+    """What a repository holds at one commit, as the Hub says."""
+
+    repo_id: str
+    """The repository as it was asked for."""
+    revision: str
+    """The branch, tag or commit that was asked for."""
+    commit: str
+    """The commit that it is at present: 40 hex digits."""
+    names: Set[str]
+    """Its files at the top level, each a plain name by POSIX and by Windows rules."""
+
+
 def is_hub_id(text: str) -> bool:
     """Whether `text` reads as `owner/name` or `name`, with or without `@revision`.
 
@@ -70,27 +81,45 @@ def fetch_from_hub(hub_id: str) -> HubSnapshot:
     if it has no weights that can be read safely, if a download breaks off, and if the Hub gives
     no answer within four seconds (HF_HUB_ETAG_TIMEOUT) and the cache lacks the model.
     """
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    repo_id, revision = split_hub_id(hub_id)
+    with quiet_hub():
+        try:
+            listing = ask_hub(repo_id, revision)
+        except no_answer() as error:
+            return _from_cache(repo_id, revision, error)
+        return _download(listing)
 
+
+def split_hub_id(hub_id: str) -> tuple[str, str]:
+    """The repository and the revision (`main` if none is given) that `hub_id` names."""
     parts = _HUB_ID.fullmatch(hub_id)
     if parts is None:
         raise _not_an_id(hub_id)
-    repo_id, revision = parts["repo"], parts["revision"] or "main"
+    return parts["repo"], parts["revision"] or "main"
+
+
+def ask_hub(repo_id: str, revision: str) -> HubListing:
+    """What the Hub says that the repository holds.
+
+    Raises `CheckpointError` if the answer is no, and one of `no_answer()` if there is none.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     named = "HF_HUB_ETAG_TIMEOUT" in os.environ
     timeout = constants.HF_HUB_ETAG_TIMEOUT if named else _ANSWER_SECONDS
-    with _quiet_hub():
-        try:
-            info = HfApi().model_info(repo_id, revision=revision, timeout=timeout)
-        except HFValidationError:
-            raise _not_an_id(hub_id) from None
-        except HfHubHTTPError as error:
-            if error.response.status_code < 500:
-                raise refused(repo_id, revision, error) from error
-            return _from_cache(repo_id, revision, error)
-        except no_answer() as error:
-            return _from_cache(repo_id, revision, error)
-        return _download(repo_id, revision, info)
+    try:
+        info = HfApi().model_info(repo_id, revision=revision, timeout=timeout)
+    except HFValidationError:
+        raise _not_an_id(repo_id) from None
+    except HfHubHTTPError as error:
+        if error.response.status_code < 500:
+            raise refused(repo_id, revision, error) from error
+        raise
+    if not _COMMIT.fullmatch(info.sha or ""):
+        raise CheckpointError(f"{repo_id}: the Hub did not say which commit {revision} is")
+    names = _plain_names(file.rfilename for file in info.siblings or ())
+    return HubListing(repo_id=repo_id, revision=revision, commit=str(info.sha), names=names)
 
 
 def fetch_companions(snapshot: HubSnapshot) -> None:
@@ -105,7 +134,7 @@ def fetch_companions(snapshot: HubSnapshot) -> None:
     if snapshot.from_cache:
         return
     breaks: tuple[type[Exception], ...] = (*no_answer(), OSError, RuntimeError)
-    with _quiet_hub():
+    with quiet_hub():
         try:
             snapshot_download(
                 snapshot.repo_id, revision=snapshot.revision, allow_patterns=list(_COMPANIONS)
@@ -116,25 +145,22 @@ def fetch_companions(snapshot: HubSnapshot) -> None:
             raise broken_off(snapshot.repo_id, error) from error
 
 
-def _download(repo_id: str, revision: str, info: "ModelInfo") -> HubSnapshot:
-    """The snapshot of the commit that `info` describes, after downloading what it lacks."""
+def _download(listing: HubListing) -> HubSnapshot:
+    """The snapshot of the commit that was listed, after downloading what it lacks."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    if not _COMMIT.fullmatch(info.sha or ""):
-        raise CheckpointError(f"{repo_id}: the Hub did not say which commit {revision} is")
-    commit = str(info.sha)
-    names = _plain_names(file.rfilename for file in info.siblings or ())
+    repo_id, revision, commit = listing.repo_id, listing.revision, listing.commit
     # hf_xet, which moves large files, raises RuntimeError; a full disk is an OSError.
     breaks: tuple[type[Exception], ...] = (*no_answer(), OSError, RuntimeError)
-    wanted = [_weight_file(repo_id, names), *({_CONFIG} & names)]
+    wanted = [weight_file(repo_id, listing.names), *({CONFIG} & listing.names)]
     try:
         # By its name once: that is how the cache learns which commit the name means, for a day
         # without a network. By the commit from then on; what is there is not asked for again.
         hf_hub_download(repo_id, wanted[-1], revision=revision)
         paths = [Path(hf_hub_download(repo_id, name, revision=commit)) for name in wanted]
-        if wanted[0] == _INDEX:
-            for shard in _shards(repo_id, paths[0], names):
+        if wanted[0] == INDEX:
+            for shard in _shards(repo_id, paths[0], listing.names):
                 hf_hub_download(repo_id, shard, revision=commit)
     except HfHubHTTPError as error:
         raise refused(repo_id, revision, error) from error
@@ -156,15 +182,15 @@ def _from_cache(repo_id: str, revision: str, reason: Exception) -> HubSnapshot:
         # The pattern only says what must be there, where the cache knows that there is more.
         folder = Path(
             snapshot_download(
-                repo_id, revision=revision, local_files_only=True, allow_patterns=_CONFIG
+                repo_id, revision=revision, local_files_only=True, allow_patterns=CONFIG
             )
         )
     except LocalEntryNotFoundError:
         raise out_of_reach(repo_id, revision, reason) from reason
     names = _plain_names(path.name for path in folder.iterdir() if path.exists())
     try:
-        if _weight_file(repo_id, names) == _INDEX:
-            _shards(repo_id, folder / _INDEX, names)
+        if weight_file(repo_id, names) == INDEX:
+            _shards(repo_id, folder / INDEX, names)
     except CheckpointError:
         raise out_of_reach(repo_id, revision, reason, cached="only part of it is") from reason
     return HubSnapshot(repo_id=repo_id, revision=folder.name, folder=folder, from_cache=True)
@@ -177,9 +203,9 @@ def _plain_names(names: Iterable[str]) -> set[str]:
     }
 
 
-def _weight_file(repo_id: str, names: set[str]) -> str:
+def weight_file(repo_id: str, names: Set[str]) -> str:
     """The file that holds the weights, or the index of the files that do."""
-    for name in (_INDEX, _SINGLE):
+    for name in (INDEX, _SINGLE):
         if name in names:
             return name
     for suffix in (".safetensors", ".gguf"):
@@ -188,7 +214,7 @@ def _weight_file(repo_id: str, names: set[str]) -> str:
             return found[0]
         if found:
             raise CheckpointError(
-                f"{repo_id}: {len(found)} {suffix} files and no {_INDEX}: {few_names(found)}",
+                f"{repo_id}: {len(found)} {suffix} files and no {INDEX}: {few_names(found)}",
                 f"download one with `hf download {repo_id} FILE` and give its path",
             )
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
@@ -205,23 +231,23 @@ def _weight_file(repo_id: str, names: set[str]) -> str:
     )
 
 
-def _shards(repo_id: str, index: Path, names: set[str]) -> Sequence[str]:
+def _shards(repo_id: str, index: Path, names: Set[str]) -> Sequence[str]:
     """The shards that `index` names, each one of the repository's top-level `names`."""
     try:
         with closing(open_regular(index)) as file:
             table: Any = parse_json(file.read())
     except JsonFault as fault:
-        raise CheckpointError(f"{repo_id}: {_INDEX} is damaged: {fault}") from None
+        raise CheckpointError(f"{repo_id}: {INDEX} is damaged: {fault}") from None
     weight_map = table.get("weight_map") if isinstance(table, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{repo_id}: {_INDEX} has no weight_map")
+        raise CheckpointError(f"{repo_id}: {INDEX} has no weight_map")
     # Being one of the repository's own plain names is what makes a name safe to ask for.
     usable = {name for name in names if name.endswith(".safetensors")}
     shards = {str(shard) for shard in weight_map.values()}
     if not shards <= usable:
         lacking = sorted(shards - usable)
         raise CheckpointError(
-            f"{repo_id}: {_INDEX} names shards that it lacks: {few_names(lacking)}"
+            f"{repo_id}: {INDEX} names shards that it lacks: {few_names(lacking)}"
         )
     return sorted(shards)
 
@@ -231,7 +257,7 @@ def _not_an_id(hub_id: str) -> CheckpointError:
 
 
 @contextmanager
-def _quiet_hub() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """No log lines or warnings from huggingface_hub inside; its settings as before outside."""
     # Its progress bars need nothing: they show on a terminal and stay away from a pipe.
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity

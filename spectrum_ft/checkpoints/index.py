@@ -1,14 +1,14 @@
 """`model.safetensors.index.json`: which shard holds which tensor, checked before any is opened."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from os.path import exists
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
 import numpy as np
 
-from spectrum_ft.checkpoints.file_reading import identity, read_range, reading
+from spectrum_ft.checkpoints.file_reading import identity, reading
 from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, few_names
@@ -24,15 +24,40 @@ def read_sharded(index: Path) -> tuple[TensorEntry, ...]:
     Raises `CheckpointError` if the index is malformed, a shard's name could leave the folder or
     is no safetensors file, a shard is missing, or index and shards disagree.
     """
-    weight_map = _weight_map(index)
-    by_shard: dict[str, set[str]] = defaultdict(set)
-    for tensor, shard in weight_map.items():
-        by_shard[shard].add(tensor)
+    name = str(index)
+    by_shard = tensors_by_shard(_bytes_of(index), name)
     shards = {shard: _inside(index, shard) for shard in by_shard}
-    _check_present(index, shards)
+    check_present(by_shard.keys(), {s for s, path in shards.items() if exists(path)}, name)
+    return join_shards(by_shard, lambda shard: read_safetensors_header(shards[shard]), name)
+
+
+def tensors_by_shard(data: bytes, index: str) -> Mapping[str, set[str]]:
+    """The tensors that each shard must hold, from the bytes of an index of the name `index`.
+
+    Every shard's name is one path component. Raises `CheckpointError`, as do those below.
+    """
+    by_shard: dict[str, set[str]] = defaultdict(set)
+    for tensor, shard in _weight_map(data, index).items():
+        by_shard[shard].add(tensor)
+    return dict(by_shard)
+
+
+def check_present(shards: Set[str], there: Set[str], index: str) -> None:
+    """Refuse an index that names other shards than those that are `there`."""
+    missing = sorted(shards - there)
+    if missing:
+        _refuse(index, f"{len(missing)} of {len(shards)} shards are missing: {few_names(missing)}")
+
+
+def join_shards(
+    by_shard: Mapping[str, set[str]],
+    read_header: Callable[[str], tuple[TensorEntry, ...]],
+    index: str,
+) -> tuple[TensorEntry, ...]:
+    """The tensors of all shards, of which `read_header` lists one's, checked against the index."""
     entries: dict[str, TensorEntry] = {}
     for shard in sorted(by_shard):
-        held = {entry.name: entry for entry in read_safetensors_header(shards[shard])}
+        held = {entry.name: entry for entry in read_header(shard)}
         absent = sorted(by_shard[shard] - held.keys())
         if absent:
             _refuse(index, f"{shard} lacks {len(absent)} of its tensors: {few_names(absent)}")
@@ -43,15 +68,18 @@ def read_sharded(index: Path) -> tuple[TensorEntry, ...]:
     return tuple(entries.values())
 
 
-def _refuse(index: Path, what: str, hint: str = "download the checkpoint again") -> NoReturn:
+def _refuse(index: str, what: str, hint: str = "download the checkpoint again") -> NoReturn:
     raise CheckpointError(f"{index}: {what}", hint)
 
 
-def _weight_map(index: Path) -> Mapping[str, str]:
+def _bytes_of(index: Path) -> bytes:
     with reading(index) as file:
         if identity(file).num_bytes > MAX_INDEX_BYTES:
-            _refuse(index, f"larger than {MAX_INDEX_BYTES:,} bytes")
-        data = file.read()
+            _refuse(str(index), f"larger than {MAX_INDEX_BYTES:,} bytes")
+        return file.read()
+
+
+def _weight_map(data: bytes, index: str) -> Mapping[str, str]:
     try:
         table: Any = parse_json(data)
     except JsonFault as fault:
@@ -93,32 +121,30 @@ def _inside(index: Path, shard: str) -> Path:
     try:
         target = path.resolve()
     except (OSError, RuntimeError):  # a loop of links
-        _refuse(index, f"the shard {shard!a} is a link that leads nowhere")
+        _refuse(str(index), f"the shard {shard!a} is a link that leads nowhere")
     blobs = folder.parent.parent / "blobs"
     in_hub_cache = folder.parent.name == "snapshots" and target.is_relative_to(blobs)
     if not target.is_relative_to(folder) and not in_hub_cache:
         _refuse(
-            index,
+            str(index),
             f"the shard {shard!a} is a link out of its folder",
             "replace the link with the file itself",
         )
     return path
 
 
-def _check_present(index: Path, shards: Mapping[str, Path]) -> None:
-    missing = sorted(shard for shard, path in shards.items() if not exists(path))
-    if missing:
-        _refuse(index, f"{len(missing)} of {len(shards)} shards are missing: {few_names(missing)}")
-
-
-def _check_equal(index: Path, one: TensorEntry, other: TensorEntry) -> None:
+def _check_equal(index: str, one: TensorEntry, other: TensorEntry) -> None:
     same = (one.dtype, one.shape) == (other.dtype, other.shape) and np.array_equal(
-        read_range(one.file, one.offset, one.num_bytes, one.identity),
-        read_range(other.file, other.offset, other.num_bytes, other.identity),
+        one.file.read_range(one.offset, one.num_bytes),
+        other.file.read_range(other.offset, other.num_bytes),
     )
     if not same:
         _refuse(
             index,
-            f"{ascii(one.name)[1:-1][:100]} is in {one.file.name} and in {other.file.name}, "
+            f"{ascii(one.name)[1:-1][:100]} is in {_base_name(one)} and in {_base_name(other)}, "
             "with different values",
         )
+
+
+def _base_name(entry: TensorEntry) -> str:
+    return PurePosixPath(entry.file.name).name

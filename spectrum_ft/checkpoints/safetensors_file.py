@@ -5,18 +5,15 @@ gaps (https://huggingface.co/docs/safetensors). Nothing is allocated from an unc
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from typing_extensions import TypeIs
 
-from spectrum_ft.checkpoints.file_reading import (
-    FileIdentity,
-    describe_content,
-    identity,
-    reading,
-)
+from spectrum_ft.checkpoints.file_reading import describe_content, identity, reading
 from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.checkpoints.weight_files import LocalFile, WeightFile
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.strict_json import JsonFault, parse_json
 
@@ -47,24 +44,37 @@ def read_safetensors_header(path: Path) -> tuple[TensorEntry, ...]:
     """
     with reading(path) as file:
         opened = identity(file)
-        size = opened.num_bytes
-        start = file.read(64)
-        if len(start) < 8:
-            _refuse(path, f"too short for a safetensors file ({size} bytes)")
-        length = int.from_bytes(start[:8], "little")
-        if length > min(MAX_HEADER_BYTES, size - 8) or not _may_be_json(start[8:]):
-            _refuse_start(path, start, length, size)
-        file.seek(8)
-        header = file.read(length)
+
+        def read(offset: int, num_bytes: int) -> bytes:
+            file.seek(offset)
+            return file.read(num_bytes)
+
+        return entries_of(LocalFile(path=path, identity=opened), opened.num_bytes, read)
+
+
+def entries_of(
+    file: WeightFile, size: int, read: Callable[[int, int], bytes]
+) -> tuple[TensorEntry, ...]:
+    """The tensors that `file` of `size` bytes holds, in the order of their bytes.
+
+    `read(offset, num_bytes)` gives parts of its header, which may be shorter at the file's end;
+    nothing is asked of it that a real header would not take. Raises as `read_safetensors_header`.
+    """
+    start = read(0, min(64, size))
+    if len(start) < 8:
+        _refuse(file, f"too short for a safetensors file ({size} bytes)")
+    length = int.from_bytes(start[:8], "little")
+    if length > min(MAX_HEADER_BYTES, size - 8) or not _may_be_json(start[8:]):
+        _refuse_start(file, start, length, size)
     try:
-        table = parse_json(header)
+        table = parse_json(read(8, length))
     except JsonFault as fault:
-        _refuse(path, f"bad header: {fault}")
-    return _entries(path, table, data_start=8 + length, opened=opened)
+        _refuse(file, f"bad header: {fault}")
+    return _entries(file, size, table, data_start=8 + length)
 
 
-def _refuse(path: Path, what: str, hint: str = "download the file again") -> NoReturn:
-    raise CheckpointError(f"{path}: {what}", hint)
+def _refuse(file: WeightFile, what: str, hint: str = "download the file again") -> NoReturn:
+    raise CheckpointError(f"{file.name}: {what}", hint)
 
 
 def _may_be_json(header: bytes) -> bool:
@@ -72,63 +82,62 @@ def _may_be_json(header: bytes) -> bool:
     return header.lstrip(b" \t\r\n")[:1] in (b"{", b"")
 
 
-def _refuse_start(path: Path, start: bytes, length: int, size: int) -> NoReturn:
+def _refuse_start(file: WeightFile, start: bytes, length: int, size: int) -> NoReturn:
     known = describe_content(start)
     # The length of a real header may begin with the byte of a pickle or of a page.
     is_real = length < 2**32 and _may_be_json(start[8:])
     if known is not None and not is_real:
-        _refuse(path, f"not a safetensors file but {known[0]}", known[1])
+        _refuse(file, f"not a safetensors file but {known[0]}", known[1])
     if length > MAX_HEADER_BYTES:
-        _refuse(path, f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed")
+        _refuse(file, f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed")
     if length > size - 8:
-        _refuse(path, f"truncated: the header takes {length:,} bytes, the file has {size:,}")
-    _refuse(path, "not a safetensors file: its header is not a JSON object")
+        _refuse(file, f"truncated: the header takes {length:,} bytes, the file has {size:,}")
+    _refuse(file, "not a safetensors file: its header is not a JSON object")
 
 
 def _entries(
-    path: Path, table: dict[str, Any], data_start: int, opened: FileIdentity
+    file: WeightFile, size: int, table: dict[str, Any], data_start: int
 ) -> tuple[TensorEntry, ...]:
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        _refuse(path, "bad header: __metadata__ is not a table of strings")
-    entries = [_entry(path, name, info, data_start, opened) for name, info in table.items()]
+        _refuse(file, "bad header: __metadata__ is not a table of strings")
+    entries = [_entry(file, name, info, data_start) for name, info in table.items()]
     entries.sort(key=lambda entry: (entry.offset, entry.num_bytes))
     expected = data_start
     for entry in entries:
         if entry.offset != expected:
-            _refuse(path, f"bad header: {ascii(entry.name)[:200]} overlaps or leaves a gap")
+            _refuse(file, f"bad header: {ascii(entry.name)[:200]} overlaps or leaves a gap")
         expected += entry.num_bytes
-    missing = expected - opened.num_bytes
+    missing = expected - size
     if missing > 0:
-        _refuse(path, f"truncated: {missing:,} bytes of tensor data are missing")
+        _refuse(file, f"truncated: {missing:,} bytes of tensor data are missing")
     if missing < 0:
-        _refuse(path, f"{-missing:,} unexpected bytes after the last tensor")
+        _refuse(file, f"{-missing:,} unexpected bytes after the last tensor")
     return tuple(entries)
 
 
-def _entry(path: Path, name: str, info: Any, data_start: int, opened: FileIdentity) -> TensorEntry:
+def _entry(file: WeightFile, name: str, info: Any, data_start: int) -> TensorEntry:
     shown = ascii(name)[:120]
     if not isinstance(info, dict):
-        _refuse(path, f"bad header: {shown} is not a table")
+        _refuse(file, f"bad header: {shown} is not a table")
     dtype, shape, offsets = (info.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-        _refuse(path, f"bad header: {shown} has a bad shape or bad data_offsets")
+        _refuse(file, f"bad header: {shown} has a bad shape or bad data_offsets")
     if not isinstance(dtype, str) or dtype not in _BITS:
-        _refuse(path, f"{shown} has the unknown type {ascii(dtype)[:40]}", "upgrade spectrum-ft")
+        _refuse(file, f"{shown} has the unknown type {ascii(dtype)[:40]}", "upgrade spectrum-ft")
     if len(shape) > MAX_RANK or math.prod(max(extent, 1) for extent in shape) >= 2**63:
-        _refuse(path, f"bad header: {shown} has a shape beyond all bounds")
+        _refuse(file, f"bad header: {shown} has a shape beyond all bounds")
     begin, end = offsets
     if (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
         extents = str(shape)[:80]
-        _refuse(path, f"bad header: {shown} of {extents} {dtype} cannot take {end - begin:,} bytes")
+        _refuse(file, f"bad header: {shown} of {extents} {dtype} cannot take {end - begin:,} bytes")
     return TensorEntry(
         name=name,
         shape=tuple(shape),
         dtype=_READABLE.get(dtype, dtype),
-        file=path,
+        file=file,
         offset=data_start + begin,
         num_bytes=end - begin,
-        identity=opened,
     )
 
 

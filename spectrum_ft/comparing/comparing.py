@@ -34,7 +34,7 @@ from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.comparing.trial_process import TRIAL
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import SpectrumError
-from spectrum_ft.scanning import scan
+from spectrum_ft.scanning.scans import scan
 from spectrum_ft.writing import make_folder
 
 _PACE_STEPS = 6

@@ -21,8 +21,9 @@ Shapes = Mapping[str, Sequence[int]]
 _FLOWS: Mapping[str, Flow] = {
     **dict.fromkeys(("gate_proj", "w1", "ffn_gate", "ffn_gate_exps", "ffn_gate_shexp"), "gate"),
     **dict.fromkeys(("up_proj", "w3", "ffn_up", "ffn_up_exps", "ffn_up_shexp"), "up"),
-    **dict.fromkeys(("gate_up_proj",), "gate_up"),
-    **dict.fromkeys(("down_proj", "w2", "ffn_down", "ffn_down_exps", "ffn_down_shexp"), "down"),
+    **dict.fromkeys(("gate_up_proj", "input_linear"), "gate_up"),  # `input_linear`: Granite
+    **dict.fromkeys(("down_proj", "w2", "output_linear"), "down"),
+    **dict.fromkeys(("ffn_down", "ffn_down_exps", "ffn_down_shexp"), "down"),
 }
 """The words of gated MLPs, whose parts no shape tells apart."""
 

@@ -94,7 +94,9 @@ def state_bytes(shape: Sequence[int], optimizer: OptimizerKind, number_bytes: in
     """What the optimizer remembers of a tensor of this shape, its numbers in `number_bytes`."""
     size = math.prod(shape)
     if optimizer.factored:
-        return FLOAT32 * (sum(shape) if len(shape) == 2 else size)
+        # Of a stack, each matrix: its last two extents are factored.
+        matrices = math.prod(shape[:-2])
+        return FLOAT32 * (matrices * sum(shape[-2:]) if len(shape) >= 2 else size)
     if optimizer.eight_bit and size >= _SMALLEST_EIGHT_BIT:
         return optimizer.moments * (size + FLOAT32 * math.ceil(size / 256))
     return optimizer.moments * size * number_bytes

@@ -10,8 +10,8 @@ from spectrum_ft.records import LoraOn, LoraSettings, ScanReport
 WEIGHT = ".weight"
 
 _ROUTERS = frozenset({"router", "wg", "shared_expert_gate", "ffn_gate_inp"})
-"""What the matrix that sends tokens to experts is called, as the last word of its kind; `gate` as
-well, but only beside experts: elsewhere it may be half of an MLP."""
+"""What the matrix that sends tokens to experts is called, as a word of its kind: `router.layer`;
+`gate` as well, but only beside experts and last of all: elsewhere it may be half of an MLP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def adaptable(report: ScanReport, places: Mapping[str, Place]) -> list[str]:
     """
     vectors = {matrix.name for matrix in report.matrices if "vector" in matrix.flags}
     dimensions = 2 if report.model.fingerprint is not None else 0
-    routers = _ROUTERS | ({"gate"} if has_experts(places) else set())
+    beside_experts = has_experts(report, places)
     return [
         name
         for name, shape in report.shapes.items()
@@ -57,13 +57,19 @@ def adaptable(report: ScanReport, places: Mapping[str, Place]) -> list[str]:
         and len(shape) == dimensions
         and name.endswith(WEIGHT)
         and name not in vectors
-        and place.kind.rpartition(".")[2] not in routers
+        and not _is_router(place.kind, beside_experts)
     ]
 
 
-def has_experts(places: Mapping[str, Place]) -> bool:
+def _is_router(kind: str, beside_experts: bool) -> bool:
+    words = kind.split(".")
+    return not _ROUTERS.isdisjoint(words) or (beside_experts and words[-1] == "gate")
+
+
+def has_experts(report: ScanReport, places: Mapping[str, Place]) -> bool:
     """Whether some blocks are mixtures of experts, stored one by one or all in one tensor."""
-    return any(
+    # Thin slices may be those of a convolution's kernel.
+    return any(m.expert is not None and "thin" not in m.flags for m in report.matrices) or any(
         place.role == "block" and (place.expert is not None or _names_experts(place.kind))
         for place in places.values()
     )

@@ -17,8 +17,8 @@ from spectrum_ft.planning.adapters import (
 from spectrum_ft.planning.candidates import (
     block_matrices,
     filtered,
+    model_kinds,
     refuse_split_experts,
-    unit_kinds,
 )
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.planning.policies import KindChoice
@@ -62,8 +62,9 @@ def plans_by_share(report: ScanReport, request: PlanRequest) -> Callable[[float]
     now or when called.
     """
     preset = PRESETS[request.preset]
-    places = place_tensors(report.shapes)
-    planned_kinds = unit_kinds(places.values())
+    shapes = report.shapes
+    places = place_tensors(shapes)
+    planned_kinds = model_kinds(shapes, places)
     texts = {text for name, place in places.items() for text in (name, place.kind)}
     constant = {text for name in ALWAYS_TRAINED for text in (name, name.removesuffix(SUFFIX))}
     known = texts | constant | set(planned_kinds.values())
@@ -78,6 +79,7 @@ def plans_by_share(report: ScanReport, request: PlanRequest) -> Callable[[float]
         always = [n for n in lines if not matches(request.exclude, n, n.removesuffix(SUFFIX))]
     carriers = _carriers(report, places, request)
     take = _ranked(report, places, request, carriers)
+    bare_experts = has_experts(report, places)
 
     def plan_for(share: float) -> Planned:
         choices = take(share)
@@ -103,7 +105,7 @@ def plans_by_share(report: ScanReport, request: PlanRequest) -> Callable[[float]
             choices=tuple(choices),
             lowest_layer=lowest_trained_layer(places, plan.reached),
             tied_head=tied_head,
-            bare_experts=lora is not None and has_experts(places),
+            bare_experts=lora is not None and bare_experts,
         )
 
     return plan_for
@@ -120,7 +122,8 @@ def _ranked(
         return lambda share: []
     matrices = report.matrices if preset.as_published else block_matrices(report, places)
     if request.lora_recipe.on == "picked":
-        matrices = [matrix for matrix in matrices if matrix.name in set(carriers)]
+        able = set(carriers)
+        matrices = [matrix for matrix in matrices if matrix.name in able]
     left = filtered(matrices, request.kinds, request.exclude)
     if not preset.as_published:
         refuse_split_experts(matrices, left)

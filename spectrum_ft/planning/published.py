@@ -12,7 +12,7 @@ from typing import Any
 
 from spectrum_ft.checkpoints.naming import place_tensors, reference_kind
 from spectrum_ft.errors import RecordError
-from spectrum_ft.planning.candidates import Candidate, single_candidate
+from spectrum_ft.planning.candidates import Candidate, joint_candidate
 from spectrum_ft.planning.policies import KindChoice
 from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport
 
@@ -121,15 +121,19 @@ def reference_choices(matrices: Sequence[ScannedMatrix], share: float) -> list[K
 
     Kinds are what follows the first number of a module's name; of each, the first
     int(n x percent / 100) by `snr`, so that small kinds lose everything. Nothing is left out:
-    thin matrices, vectors, heads and single experts are ranked like the rest.
+    thin matrices, vectors, heads and single experts are ranked like the rest. Experts stacked in
+    one tensor, which the script cannot score, count as one matrix, by their mean.
     """
-    kinds: dict[str, list[Candidate]] = defaultdict(list)
+    tensors: dict[str, list[ScannedMatrix]] = defaultdict(list)
     for matrix in matrices:
-        kind = reference_kind(matrix.name.removesuffix(SUFFIX))
-        kinds[kind].append(single_candidate(matrix, kind, score=PUBLISHED_SCORE))
+        tensors[matrix.name].append(matrix)
+    kinds: dict[str, list[Candidate]] = defaultdict(list)
+    for name, members in tensors.items():
+        kind = reference_kind(name.removesuffix(SUFFIX))
+        kinds[kind].append(joint_candidate(members, kind, score=PUBLISHED_SCORE))
     choices = []
-    for kind, members in kinds.items():
-        order = tuple(sorted(members, key=lambda candidate: candidate.value, reverse=True))
+    for kind, candidates in kinds.items():
+        order = tuple(sorted(candidates, key=lambda candidate: candidate.value, reverse=True))
         # In the script's own arithmetic: a percentage, and truncation.
         taken = int(len(order) * round(share * 100, 10) / 100)
         choices.append(KindChoice(kind=kind, order=order, taken=taken))

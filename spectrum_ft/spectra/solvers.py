@@ -9,8 +9,9 @@ much, and `spectrum_ft.spectra.resolving` decides when a more careful method is 
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,74 @@ METHODS: tuple[Method, ...] = ("gram32", "gram64", "svd64")
 MAX_MAGNITUDE = 1e60
 """Far beyond float32 on both ends; squares and sums of such values still fit float64."""
 
-_PANEL_BYTES = 32 * 2**20
+PANEL_BYTES = 32 * 2**20
+"""How much of a matrix is widened to float64 at a time."""
+
+CPU_BACKEND = "cpu-1"
+"""Which arithmetic `CpuSolver` does, for keys. Raise it when that changes."""
 
 
 class UnscorableError(Exception):
     """A matrix that has no meaningful singular values; the text is the reason for a report."""
+
+
+class OutOfDeviceMemoryError(Exception):
+    """A device other than the CPU had no room for the matrices; it has freed what it took."""
+
+
+class Solver(Protocol):
+    """What computes singular values; safe to share between threads."""
+
+    @property
+    def backend(self) -> str:
+        """Which arithmetic it does: part of the key under which its results are kept."""
+
+    @property
+    def device(self) -> str:
+        """What it computes on, in words for a report."""
+
+    @property
+    def workers(self) -> int:
+        """How many threads may compute with it at a time, unless the user says otherwise."""
+
+    def batch_size(self, shape: tuple[int, int]) -> int:
+        """How many matrices of that shape it computes best at a time."""
+
+    def solve(
+        self, takes: Sequence[Callable[[], "Matrix"]], method: Method
+    ) -> "list[Values | UnscorableError]":
+        """The singular values of matrices of equal shape, or why one has none.
+
+        See `singular_values` for the rest. Raises `OutOfDeviceMemoryError`.
+        """
+
+
+class CpuSolver:
+    """The solvers of this module, one matrix at a time."""
+
+    backend = CPU_BACKEND
+    device = "cpu"
+
+    def __init__(self) -> None:
+        # Only Linux can tell how many of the processors this process may use.
+        affinity = getattr(os, "sched_getaffinity", None)
+        self.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+
+    def batch_size(self, shape: tuple[int, int]) -> int:
+        """One: a processor gains nothing from several."""
+        return 1
+
+    def solve(
+        self, takes: Sequence[Callable[[], "Matrix"]], method: Method
+    ) -> "list[Values | UnscorableError]":
+        """The singular values of each matrix; see `Solver`."""
+        results: list[Values | UnscorableError] = []
+        for take in takes:
+            try:
+                results.append(singular_values(take, method))
+            except UnscorableError as fault:
+                results.append(fault)
+        return results
 
 
 def largest_magnitude(matrix: Matrix) -> float:
@@ -112,7 +176,7 @@ def _gram_float64(matrix: Matrix) -> NDArray[np.float64]:
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T  # (q, p)
     q, p = tall.shape
     gram = np.zeros((p, p), dtype=np.float64)
-    rows = max(1, _PANEL_BYTES // (8 * p))
+    rows = max(1, PANEL_BYTES // (8 * p))
     for begin in range(0, q, rows):
         panel = np.ascontiguousarray(tall[begin : begin + rows], dtype=np.float64)  # (rows, p)
         add_gram(panel, gram, of="columns")

@@ -1,8 +1,9 @@
 """Spectra that were computed once and are kept for ever, in one SQLite file.
 
-A row is the singular values of one tensor content by one method: its key is the digest of type,
-shape and bytes, so a renamed, moved or fine-tuned model finds what it shares with earlier scans.
-Each row carries a checksum; a damaged one counts as absent and is computed again.
+A row is the singular values of one tensor content by one method on one backend: its key is the
+digest of type, shape and bytes with the names of both, so a renamed, moved or fine-tuned model
+finds what it shares with earlier scans. Each row carries a checksum; a damaged one counts as absent
+and is computed again.
 """
 
 import hashlib
@@ -22,9 +23,6 @@ from spectrum_ft.spectra.solvers import Method, Values
 
 FILE_NAME = "spectra.sqlite"
 
-BACKEND = "cpu-1"
-"""Part of each key: which arithmetic made the values. Raise it when a solver changes."""
-
 _SCHEMA = """
 create table if not exists spectra (
     digest text not null,
@@ -39,7 +37,10 @@ create table if not exists spectra (
 
 
 class SpectraStore:
-    """Singular values by content digest and method. Safe to share between threads and processes."""
+    """Singular values by content digest, method and backend.
+
+    Safe to share between threads and processes.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Open the store in the file `path`, made if absent; in memory only, for None.
@@ -80,17 +81,17 @@ class SpectraStore:
         with self._lock:
             self._database.close()
 
-    def get(self, digest: str, method: Method) -> Values | None:
-        """The singular values kept for this content and method, or None."""
+    def get(self, digest: str, method: Method, backend: str) -> Values | None:
+        """The singular values kept for this content, method and backend, or None."""
         # Most questions of a new scan are about what is not here; they need not wait for a write.
-        if (digest, method) not in self._known:
+        if (digest, method, backend) not in self._known:
             return None
         try:
             with self._lock:
                 row = self._database.execute(
                     "select singular_values, checksum from spectra"
                     " where digest = ? and method = ? and backend = ?",
-                    (digest, method, BACKEND),
+                    (digest, method, backend),
                 ).fetchone()
         except sqlite3.DatabaseError:  # a damaged page
             return None
@@ -98,13 +99,13 @@ class SpectraStore:
             return None
         return np.frombuffer(row[0], dtype="<f8").astype(np.float64)
 
-    def put(self, digest: str, spectra: Mapping[Method, Values]) -> None:
-        """Keep the spectra of one matrix: all of them or, if interrupted, none."""
+    def put(self, digest: str, spectra: Mapping[tuple[Method, str], Values]) -> None:
+        """Keep the spectra of one matrix by method and backend: all or, if interrupted, none."""
         rows = []
-        for method, values in spectra.items():
+        for (method, backend), values in spectra.items():
             blob = values.astype("<f8").tobytes()
             rows.append(
-                (digest, method, BACKEND, blob, _checksum(digest, method, blob), time.time())
+                (digest, method, backend, blob, _checksum(digest, method, blob), time.time())
             )
         try:
             with self._lock, self._database:
@@ -119,7 +120,12 @@ class SpectraStore:
                 f"{self.path}: a spectrum cannot be kept ({fault})",
                 "make room there, or pass --no-cache; what was kept so far is safe",
             ) from None
-        self._known |= {(digest, method) for method in spectra}
+        self._known |= {(digest, *key) for key in spectra}
+
+    @property
+    def keys(self) -> frozenset[tuple[str, str, str]]:
+        """The digest, method and backend of every spectrum kept."""
+        return frozenset(self._known)
 
     def __len__(self) -> int:
         """The number of spectra kept."""
@@ -141,9 +147,8 @@ class SpectraStore:
         before, self._known = len(self._known), self._read_keys()
         return before - len(self._known)
 
-    def _read_keys(self) -> set[tuple[str, str]]:
-        query = "select digest, method from spectra where backend = ?"
-        return set(self._database.execute(query, (BACKEND,)))
+    def _read_keys(self) -> set[tuple[str, str, str]]:
+        return set(self._database.execute("select digest, method, backend from spectra"))
 
 
 def _checksum(digest: str, method: str, blob: bytes) -> bytes:

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Sequence
 
-from spectrum_ft.checkpoints.file_reading import read_range
 from spectrum_ft.errors import PlanError, TrainError, few_names
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records import Forecast, Plan
@@ -119,5 +118,5 @@ def model_digest(base: Base) -> str:
         last = max(0, entry.num_bytes - _PIECE_BYTES)
         for start in sorted({last * piece // _PIECES for piece in range(_PIECES + 1)}):
             count = min(entry.num_bytes, _PIECE_BYTES)
-            digest.update(read_range(entry.file, entry.offset + start, count, entry.identity).data)
+            digest.update(entry.file.read_range(entry.offset + start, count).data)
     return digest.hexdigest()

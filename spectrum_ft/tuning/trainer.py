@@ -68,6 +68,7 @@ class SelectiveTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         # Both TRL and transformers turn gradients of the embeddings' output on for checkpointing,
         # which would drag the backward pass through all blocks below the lowest trained one.
         applied.base.enable_input_require_grads = lambda: None
+        _name_number_of_experts(applied.base.config.get_text_config())
         with as_unquantized(applied.base):
             super().__init__(
                 model=applied.model,
@@ -284,6 +285,12 @@ def _collator(applied: Applied, settings: TrainSettings, tokenizer: Any) -> Coll
         # On a GPU a mask of one's own would keep attention from its fastest kernels.
         flat=apart and settings.device == "cpu",
     )
+
+
+def _name_number_of_experts(config: Any) -> None:
+    """Give a mixture's config the name by which TRL 1.16 asks for it; Granite's has another."""
+    if hasattr(config, "num_local_experts") and not hasattr(config, "num_experts"):
+        config.num_experts = config.num_local_experts
 
 
 def _arguments(settings: TrainSettings, folder: Path, rows: int) -> SFTConfig:

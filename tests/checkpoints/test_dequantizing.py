@@ -13,21 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spectrum_ft.checkpoints.dequantizing import decode, unreadable_reason
+from spectrum_ft.checkpoints.dequantizing import decode, unreadable_type
 from spectrum_ft.checkpoints.gguf_file import read_gguf_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
+from spectrum_ft.checkpoints.weight_files import LocalFile
 
+MODEL = LocalFile(path=Path("model"))
 BLOCK_TYPES = [
     kind.name
     for kind in gguf.GGML_QUANT_SIZES
-    if kind.name not in {"F32", "F16", "BF16"} and unreadable_reason(kind.name) is None
+    if kind.name not in {"F32", "F16", "BF16"} and unreadable_type(kind.name) is None
 ]
 
 
 def entry_for(raw: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> TensorEntry:
-    return TensorEntry(
-        name="t", shape=shape, dtype=dtype, file=Path("model"), offset=0, num_bytes=raw.size
-    )
+    return TensorEntry(name="t", shape=shape, dtype=dtype, file=MODEL, offset=0, num_bytes=raw.size)
 
 
 def decoded(raw: NDArray[np.uint8], dtype: str, *shape: int) -> NDArray[np.floating]:
@@ -167,7 +167,7 @@ def test_widening_floats_holds_nothing_beside_the_result(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", *BLOCK_TYPES])
 def test_readable_types_have_no_reason_against_them(dtype: str) -> None:
-    assert unreadable_reason(dtype) is None
+    assert unreadable_type(dtype) is None
 
 
 def test_the_common_gguf_types_are_readable() -> None:
@@ -180,8 +180,8 @@ def test_the_common_gguf_types_are_readable() -> None:
     [
         ("F4", "packed 4-bit values (F4)"),
         ("F6_E2M3", "packed 6-bit values (F6_E2M3)"),
-        ("F8_E4M3", "8-bit float with scales (F8_E4M3): not supported yet"),
-        ("F8_E5M2", "8-bit float with scales (F8_E5M2): not supported yet"),
+        ("F8_E4M3", "8-bit floats (F8_E4M3) without a scale"),
+        ("F8_E5M2", "8-bit floats (F8_E5M2) without a scale"),
         ("F8_E8M0", "scale factors (F8_E8M0) are not weights"),
         ("I64", "integers (I64) are not weights"),
         ("U8", "integers (U8) are not weights"),
@@ -193,4 +193,4 @@ def test_the_common_gguf_types_are_readable() -> None:
     ],
 )
 def test_the_reason_against_a_type_names_it(dtype: str, reason: str) -> None:
-    assert unreadable_reason(dtype) == reason
+    assert unreadable_type(dtype) == reason

@@ -222,7 +222,7 @@ def test_an_unknown_type_costs_only_its_own_tensor(tmp_path: Path, kind: int) ->
     path.write_bytes(tensors_file(info("new", kind=kind), info("old", offset=64)))
     new, old = read_gguf_header(path).entries
     assert (new.dtype, new.num_bytes) == (f"ggml type {kind}", 0)
-    assert unreadable_reason(new.dtype) == f"unknown ggml type {kind}"
+    assert unreadable_reason(new) == f"unknown ggml type {kind}"
     assert (old.dtype, old.num_bytes) == ("float32", 32)
 
 

@@ -13,6 +13,7 @@ from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.records import ModelInfo, ScanReport
 from spectrum_ft_reports.terminal import print_scan
 from spectrum_ft_reports.views import scan_view
+from stacks import stacked_mixture
 
 Approved = Callable[[str, str], str]
 
@@ -104,6 +105,12 @@ CASES = {
         shape=TrainingShape(batch_size=1, device="cpu"),
     ),
     "plan-80-experts": lambda: rendered(mixture_scan(), 80),
+    "plan-80-stacked": lambda: rendered(
+        stacked_mixture(), 80, request=PlanRequest(preset="hybrid"), shape=TrainingShape()
+    ),
+    "scan-80-stacked-matrices": lambda: rendered(
+        stacked_mixture(experts=2), 80, matrices=True, request=PlanRequest(share=0.5)
+    ),
     "plan-80-nf4": lambda: rendered(
         small_scan(),
         80,

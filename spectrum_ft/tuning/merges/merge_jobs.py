@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
+from spectrum_ft.checkpoints.config_file import read_config_table
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, OutputError, few_names
 from spectrum_ft.staging import free_bytes
@@ -18,7 +19,7 @@ from spectrum_ft.tuning.merges.deltas import (
     read_delta,
     stores_transposed,
 )
-from spectrum_ft.tuning.merges.merged_folder import check_target, companions, read_config_table
+from spectrum_ft.tuning.merges.merged_folder import check_target, companions
 from spectrum_ft.tuning.runs.manifests import verify_manifest
 from spectrum_ft.tuning.runs.run_folder import RESULT
 from spectrum_ft.tuning.runs.tensor_files import StoredTensor, in_file_order
@@ -101,7 +102,7 @@ def prepare_merge(
     _refuse_packed(folder, base.entries)
     stored = [
         StoredTensor(name=entry.name, dtype=_target_type(entry, dtype), shape=entry.shape)
-        for entry in sorted(base.entries, key=lambda entry: (entry.file, entry.offset))
+        for entry in sorted(base.entries, key=lambda entry: (entry.file.name, entry.offset))
     ]
     device, notes = _rounding_device(record, onto)
     job = MergeJob(
@@ -127,7 +128,9 @@ def _target_type(entry: TensorEntry, dtype: MergeDtype) -> str:
 
 def _refuse_packed(folder: Path, entries: Sequence[TensorEntry]) -> None:
     """Raise `CheckpointError` for a base whose tensors are not plain ones of a safetensors file."""
-    foreign = sorted({entry.file.name for entry in entries if entry.file.suffix != ".safetensors"})
+    foreign = sorted(
+        {Path(e.file.name).name for e in entries if Path(e.file.name).suffix != ".safetensors"}
+    )
     if foreign:
         raise CheckpointError(
             f"{folder}: its weights lie in {few_names(foreign)}", "merging needs safetensors files"

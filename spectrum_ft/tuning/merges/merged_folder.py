@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spectrum_ft.checkpoints.config_file import CONFIG, read_config_table
 from spectrum_ft.checkpoints.file_reading import reading
-from spectrum_ft.errors import CheckpointError, OutputError
-
-CONFIG = "config.json"
+from spectrum_ft.errors import OutputError
 
 # Tokenizers, processors, chat templates, how to generate, and on what terms.
 _COMPANIONS = (
@@ -76,21 +75,6 @@ def copy_file(source: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with reading(source) as content, target.open("wb") as file:
         shutil.copyfileobj(content, file)
-
-
-def read_config_table(base: Path) -> dict[str, Any]:
-    """The config of the model in `base` as it stands; `CheckpointError` if it is none."""
-    path = base / CONFIG
-    with reading(path) as file:
-        data = file.read()
-    try:
-        # Not strictly: Mamba's configs hold Infinity.
-        table = json.loads(data)
-    except (ValueError, RecursionError) as fault:
-        raise CheckpointError(f"{path}: not JSON ({fault})", "download it again") from None
-    if not isinstance(table, dict):
-        raise CheckpointError(f"{path}: not a table", "download it again")
-    return table
 
 
 def write_config(base: Path, folder: Path, dtype: str) -> None:

@@ -112,7 +112,7 @@ def load_tensor(entry: TensorEntry) -> "torch.Tensor":
     if dtype is None:
         shown = ascii(entry.name)[1:-1][:120]
         raise CheckpointError(
-            f"{entry.file}: {shown} has the type {entry.dtype}, which torch lacks"
+            f"{entry.file.name}: {shown} has the type {entry.dtype}, which torch lacks"
         )
     if not entry.num_bytes:
         return torch.empty(entry.shape, dtype=dtype)

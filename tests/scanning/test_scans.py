@@ -13,8 +13,10 @@ from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import CheckpointError, OutputError, PlanError
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import ScannedMatrix, ScanReport
-from spectrum_ft.scan_jobs import prepare_scan
-from spectrum_ft.scanning import iter_scan, scan
+from spectrum_ft.scanning.compute import Compute, open_engine
+from spectrum_ft.scanning.jobs import prepare_scan
+from spectrum_ft.scanning.scans import iter_scan, scan
+from spectrum_ft.spectra.solvers import CPU_BACKEND
 from spectrum_ft.spectra.store import SpectraStore
 
 Q0 = "model.layers.0.self_attn.q_proj.weight"
@@ -70,7 +72,7 @@ def test_the_order_of_a_report_is_natural_and_the_number_of_workers_does_not_mat
     tmp_path: Path,
 ) -> None:
     write_llama(tmp_path, layers=12, shards=3)
-    reports = [fresh_scan(tmp_path, workers=workers) for workers in (1, 2, 4)]
+    reports = [fresh_scan(tmp_path, compute=Compute(workers=workers)) for workers in (1, 2, 4)]
     texts = {without_time(report) for report in reports}
     assert len(texts) == 1
     layers = [m.layer for m in reports[0].matrices if m.kind == "mlp.up_proj"]
@@ -119,7 +121,7 @@ def test_a_scan_that_is_abandoned_keeps_what_it_finished(tmp_path: Path) -> None
     write_llama(tmp_path / "model", layers=6)
     job = prepare_scan(open_checkpoint(str(tmp_path / "model")))
     with SpectraStore(tmp_path / "store") as store:
-        scanning = iter_scan(job, store, workers=2)
+        scanning = iter_scan(job, store, open_engine(Compute(workers=2)))
         for _ in range(5):
             next(scanning)
         scanning.close()  # type: ignore[attr-defined]  # it is a generator
@@ -308,7 +310,7 @@ def test_a_damaged_page_of_the_store_counts_as_absent(tmp_path: Path) -> None:
     except OutputError:
         return  # the damage was seen at once, and explained
     with store:
-        found = [store.get(digest, "gram32") for digest in digests if digest]
+        found = [store.get(digest, "gram32", CPU_BACKEND) for digest in digests if digest]
     assert any(values is None for values in found)
 
 

@@ -1,0 +1,39 @@
+"""What a scan will take: `spectrum scan --estimate`, and a line before a long one."""
+
+from typing import TYPE_CHECKING
+
+from spectrum_ft_cli.talk import Talk
+
+if TYPE_CHECKING:
+    from spectrum_ft.scan_forecast_records import ScanForecast
+    from spectrum_ft.scanning.compute import Compute
+    from spectrum_ft.scanning.jobs import ScanJob
+
+_WORTH_TELLING_SECONDS = 60.0
+
+
+def say_forecast(job: "ScanJob", compute: "Compute", talk: Talk, *, cache: bool) -> None:
+    """Say how long a scan is going to take, if that is more than a minute."""
+    if talk.quiet:
+        return
+    from spectrum_ft.scanning.forecasting import forecast_of_long_scan
+    from spectrum_ft_reports import numbers
+    from spectrum_ft_reports.scan_forecast_views import forecast_time
+
+    forecast = forecast_of_long_scan(job, compute, keep=cache)
+    if forecast is None or forecast.seconds < _WORTH_TELLING_SECONDS:
+        return
+    network = ", if the network keeps up" if forecast.streamed else ""
+    talk.say(
+        f"This will take about {forecast_time(forecast)} and {numbers.size(forecast.memory_bytes)} "
+        f"of memory{network}; less if spectra are kept from earlier scans."
+    )
+
+
+def show_forecast(forecast: "ScanForecast") -> None:
+    """Print what a scan takes, and on what it is spent, on standard output."""
+    from spectrum_ft_cli.show import ReportConsole
+    from spectrum_ft_reports.scan_forecast_terminal import print_scan_forecast
+    from spectrum_ft_reports.scan_forecast_views import scan_forecast_view
+
+    print_scan_forecast(ReportConsole(highlight=False), scan_forecast_view(forecast))

@@ -1,0 +1,75 @@
+"""What a scan computes with: how many workers, how much memory, which device, which engine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from spectrum_ft.errors import ComputeError
+from spectrum_ft.scanning.jobs import ScanJob, Target
+from spectrum_ft.scanning.needs import bytes_needed
+from spectrum_ft.scanning.solving import Solved, shown_bytes
+from spectrum_ft.spectra.solvers import METHODS
+from spectrum_ft.spectra.store import SpectraStore
+
+FREE_SHARE = 0.75
+"""The part of the free memory that a scan takes by default."""
+
+SLACK_BYTES = 96 * 2**20
+"""What the process itself grows by while it scans: stacks, buffers, the results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """What a scan may use."""
+
+    workers: int | None = None
+    """Matrices that are computed at a time on each device; None for what suits it."""
+    memory_bytes: int | None = None
+    """The most memory that the process may take in all; None for most of what is free."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:N`, or `auto`: every CUDA device that is there, else the CPU."""
+    engine: str = "local"
+    """`local`, or `ray` for a Ray cluster."""
+
+
+class Engine(Protocol):
+    """What spreads matrices over workers."""
+
+    @property
+    def device(self) -> str:
+        """What the spectra are computed on, in words for a report."""
+
+    def solve_all(self, job: ScanJob, store: SpectraStore) -> Iterator[Solved]:
+        """Every target of the job as it is finished, and what was computed for it in `store`."""
+
+
+def open_engine(compute: Compute) -> Engine:
+    """The engine that `compute` names; `ComputeError` if it or its device cannot be had."""
+    if compute.engine == "ray":
+        from spectrum_ft.scanning.ray_engine import RayEngine
+
+        return RayEngine(compute)
+    from spectrum_ft.scanning.local_engine import LocalEngine
+
+    return LocalEngine(compute)
+
+
+def budget_for(targets: tuple[Target, ...], compute: Compute) -> int:
+    """The bytes that the workers may hold together.
+
+    Raises `ComputeError` if that was limited to less than the largest matrix takes.
+    """
+    least = max(bytes_needed(target.entry, METHODS[0]) for target in targets)
+    if compute.memory_bytes is None:
+        # Nobody set a limit: a scan that may swap is better than none.
+        return max(least, int(FREE_SHARE * psutil.virtual_memory().available))
+    own = psutil.Process().memory_info().rss + SLACK_BYTES
+    if compute.memory_bytes < own + least:
+        raise ComputeError(
+            f"{shown_bytes(compute.memory_bytes)} of memory are too little: the largest matrix "
+            f"takes {shown_bytes(least)}, the program {shown_bytes(own)}",
+            f"pass --memory {shown_bytes(own + least + 2**20).replace(' ', '')} or more",
+        )
+    return compute.memory_bytes - own
