@@ -59,7 +59,7 @@ def make_cases(
     bounds = {count: memory_bound(model, count)["bound_mb"] for count in workers}
     cases = [
         Case(
-            label=f"{count} worker{'s' * (count > 1)}",
+            label=_workers(count),
             options=("--workers", str(count)),
             store=str(scratch / f"workers-{count}"),
             bounds_mb={"bound": bounds[count]},
@@ -78,13 +78,17 @@ def make_cases(
     for limit in memory_mb:
         cases.append(
             Case(
-                label=f"{most} workers in {limit} MB",
+                label=f"{_workers(most)} in {limit} MB",
                 options=("--workers", str(most), "--memory", f"{limit}MB"),
                 store=str(scratch / f"memory-{limit}"),
                 bounds_mb={"bound": bounds[most], "--memory": limit},
             )
         )
     return cases
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def run_cases(model: str, cases: list[Case]) -> list[Finding]:
@@ -138,7 +142,7 @@ def as_table(finding: Finding) -> dict[str, Any]:
     "memory_mb",
     type=click.IntRange(min=1),
     multiple=True,
-    default=(600, 1000, 2000),
+    default=(700, 1000, 2000),
     show_default=True,
     help="Limits in 10^6 bytes.",
 )

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from spectrum_ft.compare_records import CompareSettings as CompareSettings
     from spectrum_ft.compare_records import Comparison as Comparison
     from spectrum_ft.comparing.comparing import compare as compare
+    from spectrum_ft.diff_records import DiffError as DiffError
+    from spectrum_ft.diff_records import ScanDiff as ScanDiff
+    from spectrum_ft.diffing.diffing import diff as diff
     from spectrum_ft.errors import CheckpointError as CheckpointError
     from spectrum_ft.errors import DataError as DataError
     from spectrum_ft.errors import OutputError as OutputError
@@ -82,6 +85,9 @@ _HOMES = {
     "Checkpoint": "checkpoints.checkpoint",
     "CheckpointError": "errors",
     "Compute": "scanning.compute",
+    "DiffError": "diff_records",
+    "ScanDiff": "diff_records",
+    "diff": "diffing.diffing",
     "ComputeError": "errors",
     "OutputError": "errors",
     "open_engine": "scanning.compute",

@@ -3,6 +3,7 @@
 SpectrumError
 ├── CheckpointError     a model's files cannot be used
 ├── RecordError         a scan, plan or result file cannot be used
+├── DiffError           two scans have nothing to compare
 ├── ComputeError        there is no such device or engine here, or too little memory
 ├── PlanError           what was asked of a plan cannot be had
 ├── DataError           training data cannot be read, or nothing can be learned from it

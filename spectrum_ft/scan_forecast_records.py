@@ -45,6 +45,8 @@ class ScanForecast:
     """Worker seconds spent on Gram matrices."""
     eigenvalues_seconds: float
     """Worker seconds spent on their eigenvalues."""
+    again_seconds: float
+    """Worker seconds spent on doing it again in float64, if one matrix in ten needs that."""
     memory_bytes: int
     """The most that the process would take at a time."""
     read_bytes: int

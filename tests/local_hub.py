@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -142,15 +143,18 @@ class FileAnswer(Handler):
 class FileServer:
     """A host that has files by their path and knows nothing of repositories."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], secured: ssl.SSLContext | None = None) -> None:
         self.files = dict(files)
         self.faults: list[Fault] = []
         self.requests: list[dict[str, str]] = []
         self.ports: set[int] = set()
         self.server = Server(("127.0.0.1", 0), partial(FileAnswer, self))
+        if secured:
+            self.server.socket = secured.wrap_socket(self.server.socket, server_side=True)
         self.thread = Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()
-        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        scheme = "https" if secured else "http"
+        self.endpoint = f"{scheme}://127.0.0.1:{self.server.server_port}"
 
     def stop(self) -> None:
         """No more answers; connections to the port are refused from now on."""
@@ -165,6 +169,8 @@ def in_reach(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from huggingface_hub import close_session, constants
 
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("NO_PROXY", "*")
     close_session()

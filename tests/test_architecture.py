@@ -29,6 +29,8 @@ INSIDE = {
     "forecasting": BOTTOM | {"checkpoints", "planning"},
     "memory": BOTTOM | {"checkpoints", "planning", "forecasting"},
     "train_records": {"records", "errors"},
+    "diff_records": {"records", "errors"},
+    "diffing": BOTTOM | {"planning", "spectra", "checkpoints", "diff_records", "environment"},
     "eval_records": {"records", "errors"},
     "compare_records": {"records", "errors", "train_records", "eval_records"},
     "evaluating": BOTTOM | {"tuning", "environment", "eval_records", "train_records"},

@@ -21,8 +21,7 @@ from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Share, Size
-
-_LISTED = 20
+from spectrum_ft_reports.diff_views import LISTED
 
 
 def _is_scan(source: str) -> bool:
@@ -83,7 +82,7 @@ def _is_scan(source: str) -> bool:
     "--limit",
     group="Output",
     type=click.IntRange(min=0),
-    default=_LISTED,
+    default=LISTED,
     show_default=True,
     help="Matrices to list; the record always has all that differ.",
 )
@@ -151,7 +150,7 @@ def command(
             share=share or DEFAULT_SHARE,
             kinds=kinds,
             given=(a, b),
-            spectrum_of=spectra_in(store) if store else None,
+            spectrum_of=None if store is None else spectra_in(store),
         )
     if output is not None:
         emit(to_json(found), output, force=force)

@@ -1,18 +1,54 @@
 """What a scan will take: `spectrum scan --estimate`, and a line before a long one."""
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spectrum_ft.checkpoints.checkpoint import open_checkpoint
+from spectrum_ft.record_files import to_json
+from spectrum_ft.scanning.compute import Compute
+from spectrum_ft.scanning.jobs import ScanJob, prepare_scan
+from spectrum_ft_cli.output import emit
 from spectrum_ft_cli.talk import Talk
 
 if TYPE_CHECKING:
     from spectrum_ft.scan_forecast_records import ScanForecast
-    from spectrum_ft.scanning.compute import Compute
-    from spectrum_ft.scanning.jobs import ScanJob
 
 _WORTH_TELLING_SECONDS = 60.0
 
 
-def say_forecast(job: "ScanJob", compute: "Compute", talk: Talk, *, cache: bool) -> None:
+def estimate(
+    model: str,
+    talk: Talk,
+    *,
+    kinds: tuple[str, ...],
+    score: str,
+    compute: Compute,
+    cache: bool,
+    allow_pickle: bool,
+    stream: bool,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Print what scanning `model` would take, and on what it would be spent; no weight is read."""
+    from spectrum_ft.scanning.forecasting import forecast_scan
+
+    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
+    if checkpoint.note:
+        talk.say(checkpoint.note)
+    job = prepare_scan(checkpoint, kinds=kinds, score=score)
+    forecast = forecast_scan(job, compute, keep=cache)
+    if output is not None:
+        emit(to_json(forecast), output, force=force)
+        talk.say(f"Wrote {output}.")
+    if as_json:
+        sys.stdout.write(to_json(forecast))
+    else:
+        show_forecast(forecast)
+
+
+def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> None:
     """Say how long a scan is going to take, if that is more than a minute."""
     if talk.quiet:
         return

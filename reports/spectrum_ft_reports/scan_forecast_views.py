@@ -59,8 +59,8 @@ def scan_forecast_view(forecast: ScanForecast) -> ScanForecastView:
             ),
             Fact(
                 "unknown",
-                "which spectra are kept from earlier scans, and which matrices need more than "
-                "float32: the first save time, the others cost more",
+                "which spectra are kept from earlier scans, which saves time, and how many "
+                "matrices need float64",
             ),
         ),
     )
@@ -83,11 +83,13 @@ def _row(kind: KindForecast, forecast: ScanForecast) -> KindForecastRow:
 
 
 def _worker_seconds(forecast: ScanForecast) -> float:
-    return forecast.reading_seconds + forecast.gram_seconds + forecast.eigenvalues_seconds
+    once = forecast.reading_seconds + forecast.gram_seconds + forecast.eigenvalues_seconds
+    return once + forecast.again_seconds
 
 
 def _per_cent(part: float, whole: float) -> str:
-    return f"{100.0 * part / whole:.0f} %"
+    percent = 100.0 * part / whole
+    return f"{percent:.0f} %" if percent >= 0.5 else "< 1 %"
 
 
 def _bound(forecast: ScanForecast) -> str:
@@ -110,6 +112,7 @@ def _parts(forecast: ScanForecast) -> str:
         (forecast.reading_seconds, "reading and hashing"),
         (forecast.gram_seconds, "Gram matrices"),
         (forecast.eigenvalues_seconds, "their eigenvalues"),
+        (forecast.again_seconds, "float64 for one in ten"),
     )
     return ", ".join(f"{_per_cent(seconds, whole)} {name}" for seconds, name in parts)
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from spectrum_ft.checkpoints.config_file import CONFIG
 from spectrum_ft.checkpoints.file_reading import open_regular
 from spectrum_ft.checkpoints.hub_errors import broken_off, no_answer, out_of_reach, refused
 from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.strict_json import JsonFault, parse_json
 
-CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth")

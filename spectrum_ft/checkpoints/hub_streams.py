@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from spectrum_ft.checkpoints.hub import CONFIG, INDEX, ask_hub, quiet_hub, split_hub_id, weight_file
+from spectrum_ft.checkpoints.config_file import CONFIG, MAX_CONFIG_BYTES, parse_config
+from spectrum_ft.checkpoints.hub import INDEX, ask_hub, quiet_hub, split_hub_id, weight_file
 from spectrum_ft.checkpoints.hub_errors import no_answer, out_of_reach
 from spectrum_ft.checkpoints.index import (
     MAX_INDEX_BYTES,
@@ -17,10 +18,6 @@ from spectrum_ft.checkpoints.remote_files import CACHE_UNUSED, open_remote, read
 from spectrum_ft.checkpoints.safetensors_file import entries_of
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
-from spectrum_ft.strict_json import JsonFault, parse_json
-
-MAX_CONFIG_BYTES = 16 * 2**20
-"""Real ones have a few kilobytes; those that list every quantized module, some hundred."""
 
 # The header of a shard of 4 GB is mostly shorter than this, so that one request brings it.
 _START_BYTES = 2**17
@@ -61,22 +58,17 @@ def stream_from_hub(hub_id: str) -> HubStream:
             f"{repo_id}: {ascii(weights)[1:-1][:80]} cannot be streamed, only safetensors files",
             "leave --stream out to download it",
         )
-    config = _config(repo_id, commit) if CONFIG in listing.names else None
+    config = None
+    if CONFIG in listing.names:
+        data = read_remote(repo_id, commit, CONFIG, MAX_CONFIG_BYTES)
+        config = parse_config(data, f"{repo_id}: {CONFIG}")
     if weights == INDEX:
         entries = _sharded(repo_id, commit, listing.names)
     else:
         entries = _entries(repo_id, commit, weights)
+    if not entries:
+        raise CheckpointError(f"{repo_id}: holds no tensors", "choose another revision")
     return HubStream(repo_id=repo_id, revision=commit, entries=entries, config=config)
-
-
-def _config(repo_id: str, commit: str) -> Mapping[str, Any]:
-    try:
-        config = parse_json(read_remote(repo_id, commit, CONFIG, MAX_CONFIG_BYTES))
-    except JsonFault as fault:
-        raise CheckpointError(f"{repo_id}: {CONFIG} is damaged: {fault}") from None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{repo_id}: {CONFIG} is no table")
-    return config
 
 
 def _sharded(repo_id: str, commit: str, names: Set[str]) -> tuple[TensorEntry, ...]:

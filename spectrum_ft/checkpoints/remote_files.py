@@ -63,9 +63,9 @@ def _name(repo_id: str, commit: str, path: str) -> str:
 
 
 def _url(repo_id: str, commit: str, path: str) -> str:
-    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
-    return hf_hub_url(repo_id, path, revision=commit, endpoint=constants.ENDPOINT)
+    return hf_hub_url(repo_id, path, revision=commit)
 
 
 @contextmanager

@@ -38,7 +38,10 @@ def diff(
         raise DiffError(
             f"a share of {share:.3g} cannot be taken", "give more than 0 %, at most 100 %"
         )
-    one, other = (rank_side(side, score=score, share=share, kinds=kinds) for side in (a, b))
+    one, other = (
+        rank_side(side, report, score=score, share=share, kinds=kinds)
+        for side, report in (("A", a), ("B", b))
+    )
     pairs = [
         Pair(a=matrix, b=other.matrices[key])
         for key, matrix in one.matrices.items()

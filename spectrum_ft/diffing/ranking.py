@@ -52,13 +52,15 @@ class Ranking:
         return next((one for one in found if one is not None), None)
 
 
-def rank_side(report: ScanReport, *, score: str, share: float, kinds: Sequence[str]) -> Ranking:
+def rank_side(
+    side: str, report: ScanReport, *, score: str, share: float, kinds: Sequence[str]
+) -> Ranking:
     """The matrices of `report` in natural order, ranked by `score`, the best `share` selected.
 
     Units and selections are those of the default plan of the whole scan; of it all, `kinds` only
     say what is looked at. Ties keep the natural order of the names, as in every scan of ours.
-    Raises `PlanError`, naming the model, for a glob that matches nothing and a score that is
-    missing.
+    Raises `PlanError`, naming `side` and the model, for a glob that matches nothing and a score
+    that is missing.
     """
     matrices = tuple(sorted(report.matrices, key=_natural_place))
     planned = unit_kinds(matrices)
@@ -71,7 +73,7 @@ def rank_side(report: ScanReport, *, score: str, share: float, kinds: Sequence[s
         units = _ranked([m for m in of_plans if planned[m.kind] in ranked_kinds], score, share)
     except PlanError as fault:
         source = ascii(report.model.source)[1:-1]
-        raise PlanError(f"{source[-120:]}: {fault.message}", fault.hint) from None
+        raise PlanError(f"{side} ({source[-120:]}): {fault.message}", fault.hint) from None
     return Ranking(
         report=report,
         matrices={(matrix.name, matrix.expert): matrix for matrix in wanted},

@@ -87,9 +87,9 @@ def calibrate(
 
     With `keep` what is known is read from the cache, and what was measured is kept there.
     """
-    machine = _machine(solver, workers)
+    machine = machine_of(solver, workers)
     path = cache_folder() / _file_name(machine)
-    known = _read(path, machine) if keep else None
+    known = read_calibration(path, machine) if keep else None
     found = known or Calibration(machine=machine, measured=_today())
     timings = measure(
         solver,
@@ -111,7 +111,8 @@ def calibrate(
     return found
 
 
-def _machine(solver: Solver, workers: int) -> Machine:
+def machine_of(solver: Solver, workers: int) -> Machine:
+    """This machine, as `workers` with that solver see it."""
     return Machine(
         processor=_processor(),
         workers=workers,
@@ -136,7 +137,7 @@ def _file_name(machine: Machine) -> str:
     return f"speed-{digest[:16]}.json"
 
 
-def _read(path: Path, machine: Machine) -> Calibration | None:
+def read_calibration(path: Path, machine: Machine) -> Calibration | None:
     """What is kept in `path`; None where that is nothing, damaged, or of another machine."""
     if not path.is_file():
         return None

@@ -30,6 +30,9 @@ CALIBRATION_SECONDS = 15.0
 SOON_SECONDS = 30.0
 """A scan that may take less is begun without a word; what is assumed may be off by half."""
 
+GROWTH_BYTES = 44 * 2**20
+"""What a process grows by in a scan of the smallest model: stacks, buffers, libraries' own."""
+
 _SHARE = 0.05
 """Of the time that a scan may take, what measuring its speed may take before it."""
 
@@ -94,6 +97,7 @@ def _forecast(plan: "_Plan", *, seconds: float, keep: bool) -> ScanForecast:
         reading_seconds=spent.reading,
         gram_seconds=spent.gram,
         eigenvalues_seconds=spent.eigenvalues,
+        again_seconds=spent.again,
         memory_bytes=plan.memory_bytes(),
         read_bytes=sum(target.entry.stored_bytes for target in job.targets),
         streamed=not all(isinstance(target.entry.file, LocalFile) for target in job.targets),
@@ -176,7 +180,7 @@ class _Plan:
             for batch in order[self._holding : THREADS_PER_SLOT * self._holding]
             for entry in batch
         )
-        return self.resident + min(self.budget, at_work + waiting)
+        return self.resident + GROWTH_BYTES + min(self.budget, at_work + waiting)
 
 
 def _needed(batch: list[TensorEntry]) -> int:

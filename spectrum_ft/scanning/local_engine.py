@@ -14,6 +14,7 @@ from itertools import groupby
 
 from threadpoolctl import threadpool_limits
 
+from spectrum_ft.heap import return_large_blocks
 from spectrum_ft.scanning.budgets import MemoryBudget
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.devices import solvers_for
@@ -21,6 +22,8 @@ from spectrum_ft.scanning.jobs import ScanJob, Target, largest_first
 from spectrum_ft.scanning.solving import Solved, Worker, keep
 from spectrum_ft.spectra.solvers import Solver
 from spectrum_ft.spectra.store import SpectraStore
+
+_LARGE_BLOCK = 4 * 2**20
 
 THREADS_PER_SLOT = 2
 """One that computes, one that reads ahead."""
@@ -40,6 +43,8 @@ class LocalEngine:
 
     def solve_all(self, job: ScanJob, store: SpectraStore) -> Iterator[Solved]:
         """Every target as it is finished, largest first; see `Engine`."""
+        # What is not given back counts against the budget, unseen. Smaller blocks are reused.
+        return_large_blocks(_LARGE_BLOCK, keep=8 * _LARGE_BLOCK)
         budget = MemoryBudget(budget_for(job.targets, self._compute))
         seats: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for solver in self._solvers:

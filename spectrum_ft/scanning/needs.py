@@ -17,7 +17,9 @@ def bytes_needed(entry: TensorEntry, method: Method) -> int:
     per_value = 8 if entry.dtype == "float64" else 4
     values = per_value * p * q
     read = entry.stored_bytes
-    reading = read if entry.dtype in _VIEWED else max(2 * read if entry.packing else 0, read + values)
+    reading = (
+        read if entry.dtype in _VIEWED else max(2 * read if entry.packing else 0, read + values)
+    )
     if method == "gram32":
         narrowed = 4 * p * q if per_value == 8 else 0
         return max(reading, values + narrowed + 4 * p * (p + _WORK_COLUMNS))

@@ -94,7 +94,8 @@ class CpuSolver:
             try:
                 results.append(singular_values(take, method))
             except UnscorableError as fault:
-                results.append(fault)
+                # Not the fault itself: its frames would keep the matrix alive.
+                results.append(UnscorableError(str(fault)))
         return results
 
 
@@ -116,14 +117,7 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
     has exactly scaled values. Raises `UnscorableError`.
     """
     matrix = take()
-    magnitude = largest_magnitude(matrix)
-    if not math.isfinite(magnitude):
-        raise UnscorableError("holds NaN or infinite weights")
-    if magnitude == 0.0:
-        raise UnscorableError("all weights are zero")
-    if not 1.0 / MAX_MAGNITUDE < magnitude < MAX_MAGNITUDE:
-        raise UnscorableError(f"weights of {magnitude:.0e}, out of the range of float32")
-    exponent = _exponent(magnitude, matrix.dtype)
+    exponent = scaling_exponent(largest_magnitude(matrix), matrix.dtype)
     scaled = np.multiply(matrix, matrix.dtype.type(2.0**-exponent), out=matrix)
     del matrix
     if method == "svd64":
@@ -133,20 +127,29 @@ def singular_values(take: Callable[[], Matrix], method: Method) -> Values:
     if method == "gram32":
         single = _gram_float32(scaled)
         del scaled
-        return np.ldexp(_roots(single), exponent)
+        return np.ldexp(roots(single), exponent)
     double = _gram_float64(scaled)
     del scaled
-    return np.ldexp(_roots(double), exponent)
+    return np.ldexp(roots(double), exponent)
 
 
-def _exponent(magnitude: float, dtype: np.dtype[np.float32] | np.dtype[np.float64]) -> int:
-    """The exponent of `magnitude` in base 2, as far as `dtype` can hold its inverse."""
+def scaling_exponent(magnitude: float, dtype: np.dtype[np.float32] | np.dtype[np.float64]) -> int:
+    """The exponent of a largest entry in base 2, as far as `dtype` can hold its inverse.
+
+    `UnscorableError` if a matrix with that largest entry has no values to score.
+    """
+    if not math.isfinite(magnitude):
+        raise UnscorableError("holds NaN or infinite weights")
+    if magnitude == 0.0:
+        raise UnscorableError("all weights are zero")
+    if not 1.0 / MAX_MAGNITUDE < magnitude < MAX_MAGNITUDE:
+        raise UnscorableError(f"weights of {magnitude:.0e}, out of the range of float32")
     _, exponent = math.frexp(magnitude)
     most = int(np.finfo(dtype).maxexp) - 2
     return max(-most, min(exponent, most))
 
 
-def _roots(gram: NDArray[Real]) -> Values:
+def roots(gram: NDArray[Real]) -> Values:
     """The square roots of the eigenvalues, descending; rounding below zero counts as zero."""
     try:
         squares = eigenvalues(gram)

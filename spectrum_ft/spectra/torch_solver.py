@@ -35,9 +35,8 @@ from spectrum_ft.spectra.solvers import (
     OutOfDeviceMemoryError,
     UnscorableError,
     Values,
-    _exponent,
-    _roots,
-    singular_values,
+    roots,
+    scaling_exponent,
 )
 
 CUDA_BACKEND = "cuda-1"
@@ -233,23 +232,16 @@ def _scale(batch: torch.Tensor) -> tuple[list[int], list[UnscorableError | None]
     exponents: list[int] = []
     faults: list[UnscorableError | None] = []
     for place, magnitude in enumerate(magnitudes):
-        fault = _fault(magnitude)
-        faults.append(fault)
-        exponents.append(0 if fault else _exponent(magnitude, dtype))
-        if fault:
+        try:
+            exponents.append(scaling_exponent(magnitude, dtype))
+            faults.append(None)
+        except UnscorableError as fault:
+            exponents.append(0)
+            faults.append(_fresh(fault))
             batch[place].zero_()
     factors = torch.tensor([2.0**-exponent for exponent in exponents], dtype=batch.dtype)
     batch *= factors.to(batch.device)[:, None, None]
     return exponents, faults
-
-
-def _fault(magnitude: float) -> UnscorableError | None:
-    """Why a matrix with this largest entry cannot be scored: what the CPU says of that entry."""
-    try:
-        singular_values(lambda: np.array([[magnitude]]), "svd64")
-    except UnscorableError as fault:
-        return _fresh(fault)
-    return None
 
 
 def _fresh(fault: UnscorableError) -> UnscorableError:
@@ -289,7 +281,7 @@ def _roots_of(gram: torch.Tensor) -> list[Values | UnscorableError]:
         if len(gram) > 1:
             return [values for one in gram for values in _roots_of(one[None])]
         try:
-            return [_roots(gram[0].cpu().numpy())]
+            return [roots(gram[0].cpu().numpy())]
         except UnscorableError as fault:
             return [_fresh(fault)]
     return list(np.sqrt(np.maximum(squares[:, ::-1], 0.0)))

@@ -44,6 +44,11 @@ def open_base(source: str) -> Base:
     """
     found = open_checkpoint(source)
     path = _path(source)
+    if packed := sorted({entry.dtype for entry in found.entries if entry.packing}):
+        raise CheckpointError(
+            f"{ascii(source)[1:-1]}: its weights are quantized already ({', '.join(packed)})",
+            "train the model that it was made from: a plan made from this one fits it",
+        )
     gguf = _gguf_in(path)
     if gguf is not None:
         folder = convert_gguf(gguf)

@@ -1,13 +1,13 @@
 """Memory as training is held to it: a GPU's allocator, or this process's resident pages."""
 
-import ctypes
 import sys
 from pathlib import Path
 
 import psutil
 import torch
 
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+from spectrum_ft.heap import return_large_blocks
+
 _LARGE_BLOCK = 256 * 1024
 
 _STATUS = Path("/proc/self/status")
@@ -27,17 +27,8 @@ def available_bytes(device: torch.device) -> int:
 
 
 def give_freed_memory_back() -> None:
-    """Have glibc return freed blocks to the system, however many of their size it has seen.
-
-    It raises its threshold for doing so whenever a large block is freed, and then keeps up to a
-    half more than training needs; a threshold that was set stays. That is paid for in time: fresh
-    pages have to be cleared, and steps take a third longer. Nothing happens elsewhere.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return  # not glibc
-    mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+    """Have freed tensors returned to the system at once; steps take a third longer for it."""
+    return_large_blocks(_LARGE_BLOCK)
 
 
 def reset_peak(device: torch.device) -> None:

@@ -1,10 +1,14 @@
 """Parts of files by HTTP, from a real server that answers well, badly, late or not at all."""
 
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,6 +286,31 @@ def test_redirects_lead_to_web_addresses(location: str, target: str) -> None:
 def test_other_redirects_are_refused(location: str, told: str) -> None:
     error = refusal(lambda: next_address("https://hub.example/a/b", location, "hf://a/b@c/x"))
     assert told in error.message
+
+
+def test_a_host_with_tls_does_not_lead_to_one_without(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-keyout", str(key), "-out", str(certificate)]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    safe = FileServer({"/x": BODY}, context)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with in_reach(safe.endpoint, monkeypatch):
+        assert part(safe) == BODY[FIRST : FIRST + COUNT]
+        safe.faults = [busy(302, Location=f"{server.endpoint}/x")]
+        assert "was redirected from https to http" in refusal(lambda: part(safe)).message
+    assert [request.get("Authorization") for request in safe.requests] == ["Bearer hf_secret"] * 2
+    assert server.requests == []
+    safe.stop()
 
 
 def test_an_empty_file_is_told(server: FileServer) -> None:

@@ -8,16 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from local_hub import COMMIT, INDEX, SHARDS, WANTED, FileServer, Hub, in_reach, index_of, shard
 from making import raw_safetensors, tensor_info, write_llama
-from spectrum_ft.checkpoints.checkpoint import open_checkpoint, read_tensor
-from spectrum_ft.checkpoints.hub_streams import MAX_CONFIG_BYTES, HubStream, stream_from_hub
+from spectrum_ft.checkpoints.checkpoint import (
+    content_digest,
+    fingerprint,
+    open_checkpoint,
+    read_bytes,
+    read_tensor,
+)
+from spectrum_ft.checkpoints.config_file import MAX_CONFIG_BYTES
+from spectrum_ft.checkpoints.hub_streams import HubStream, stream_from_hub
 from spectrum_ft.checkpoints.remote_files import RemoteFile
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 
 SINGLE = "model.safetensors"
+UP = "model.layers.{}.mlp.up_proj.weight"
 
 READ_ELSEWHERE = """
 import hashlib, json, os, pickle, sys
@@ -90,6 +99,18 @@ def test_a_stream_holds_what_a_download_holds(
     assert {request.split("/")[0] for request in hub.requested()} == {COMMIT}
     if hub.store:
         hub.store.stop()
+
+
+def test_a_stream_is_the_same_checkpoint(hub: Hub, store: FileServer, tmp_path: Path) -> None:
+    write_llama(tmp_path / "llama", layers=4, shards=2)
+    serve(hub, tmp_path / "llama")
+    here = open_checkpoint(str(tmp_path / "llama"))
+    there = open_checkpoint("acme/llama", stream=True)
+    assert (there.source, there.revision) == ("acme/llama", COMMIT)
+    assert fingerprint(there.entries) == fingerprint(here.entries)
+    assert there.places == here.places
+    for one, other in zip(here.entries, there.entries, strict=True):
+        assert content_digest(read_bytes(one), one) == content_digest(read_bytes(other), other)
 
 
 def test_a_header_that_is_long_takes_a_second_request(hub: Hub) -> None:
@@ -214,12 +235,12 @@ def test_a_header_beyond_bounds_is_refused_before_it_is_asked_for(hub: Hub, leng
         (b"<!DOCTYPE html><html></html>", "an HTML or XML page"),
         (shard(0)[:-1], "truncated: 1 bytes of tensor data are missing"),
         (raw_safetensors(b'{"a": NaN}', b""), "bad header"),
+        (raw_safetensors({}, b""), "holds no tensors"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(hub: Hub, body: bytes, told: str) -> None:
     hub.repositories["acme/llama"] = {SINGLE: body}
     error = refusal("acme/llama")
-    assert error.message.startswith(f"hf://acme/llama@{COMMIT}/{SINGLE}: ")
     assert told in error.message
 
 
@@ -250,16 +271,21 @@ def test_index_and_shards_must_agree(hub: Hub) -> None:
     index = index_of(*SHARDS).replace(b"layers.1.", b"layers.9.")
     hub.repositories["acme/llama"] = WANTED | {INDEX: index}
     assert "lacks 1 of its tensors: model.layers.9." in refusal("acme/llama").message
-    twice = WANTED | {SHARDS[1]: shard(0).replace(bytes(4), b"\x01\x02\x03\x04", 1)}
-    hub.repositories["acme/llama"] = twice | {INDEX: index_of(SHARDS[0], SHARDS[1])}
-    assert "lacks 1 of its tensors: model.layers.1." in refusal("acme/llama").message
+    for value in (0.0, 9.0):
+        both = {UP.format(i): np.full((16, 16), value + i, dtype=np.float32) for i in (0, 1)}
+        hub.repositories["acme/llama"] = WANTED | {SHARDS[1]: save(both)}
+        if value:
+            told = f"is in {SHARDS[0]} and in {SHARDS[1]}, with different values"
+            assert told in refusal("acme/llama").message
+        else:
+            assert len(stream_from_hub("acme/llama").entries) == 2
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (b"[]", "config.json is no table"),
-        (b"{", "config.json is damaged"),
+        (b"[]", "acme/llama: config.json: not a table"),
+        (b"{", "acme/llama: config.json: not JSON"),
         (b" " * (MAX_CONFIG_BYTES + 1), "larger than 16,777,216 bytes"),
     ],
 )

@@ -128,7 +128,7 @@ def test_results_of_the_published_script_are_compared(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "6 unknown, for an import has no digests" in " ".join(done.stdout.split())
     other = run_spectrum("diff", "published.json", "base.json", "--score", "alpha", cwd=folder)
-    assert_explained(other, "published.json: ")
+    assert_explained(other, "A (published.json): ")
     assert "has no alpha in this scan" in other.stderr
 
 
