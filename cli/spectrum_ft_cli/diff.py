@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.diffing.at_hand import spectra_in
 from spectrum_ft.diffing.diffing import diff
 from spectrum_ft.planning.requests import DEFAULT_SHARE
@@ -17,18 +16,12 @@ from spectrum_ft.scanning.compute import Compute
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.compute_options import compute_options
 from spectrum_ft_cli.output import check_output, emit, output_options
-from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
+from spectrum_ft_cli.scan import kinds_option, names_a_scan, pickle_option, run_scan
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_cli.values import Share, Size
+from spectrum_ft_cli.values import Share
 from spectrum_ft_reports.diff_views import LISTED
-
-
-def _is_scan(source: str) -> bool:
-    """Whether `source` names a scan rather than a model."""
-    path = Path(source)
-    is_file = path.exists() and not path.is_dir()
-    return source == STDIN or path.suffix == ".json" or (is_file and not is_weight_file(path))
 
 
 @click.command("diff", cls=Command)
@@ -50,33 +43,7 @@ def _is_scan(source: str) -> bool:
     help="The share of each kind that the selections take, as 25% or 0.25. [default: 25%]",
 )
 @kinds_option
-@option(
-    "--device",
-    group="Compute",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="What computes the spectra of models.",
-)
-@option(
-    "--workers",
-    group="Compute",
-    type=click.IntRange(min=1, max=1024),
-    help="Matrices at a time. [default: one a processor; 2 a GPU]",
-)
-@option(
-    "--memory",
-    group="Compute",
-    type=Size(),
-    metavar="SIZE",
-    help="The most memory that the program takes, e.g. 8GiB. [default: most of what is free]",
-)
-@option(
-    "--stream",
-    group="Compute",
-    is_flag=True,
-    help="Read Hub models over the network, tensor by tensor, without downloading them.",
-)
+@compute_options
 @output_options("the diff")
 @option(
     "--limit",
@@ -98,6 +65,7 @@ def command(
     device: str,
     workers: int | None,
     memory: int | None,
+    engine: str,
     stream: bool,
     as_json: bool,
     output: Path | None,
@@ -121,10 +89,10 @@ def command(
         raise click.UsageError("Only one of A and B can come from standard input.")
     for source in (a, b):
         check_output(output, force=force, source=source)
-    compute = Compute(workers=workers, memory_bytes=memory, device=device)
+    compute = Compute(workers=workers, memory_bytes=memory, device=device, engine=engine)
 
     def scan_of(source: str) -> ScanReport:
-        if _is_scan(source):
+        if names_a_scan(source):
             return read_scan(source)
         return run_scan(
             source,
@@ -137,8 +105,8 @@ def command(
         )
 
     named = tuple(dict.fromkeys((a, b)))
-    models = [source for source in named if not _is_scan(source)]
-    if not models and (workers, memory, device, stream) != (None, None, "auto", False):
+    models = [source for source in named if not names_a_scan(source)]
+    if not models and (compute != Compute() or stream):
         talk.say("A and B are scans already: the options of computing change nothing.")
     # Files first: what is wrong with one shows at once, and a scan may take hours.
     reports = {source: scan_of(source) for source in sorted(named, key=models.__contains__)}

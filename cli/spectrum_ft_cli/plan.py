@@ -6,7 +6,6 @@ from typing import Literal, get_args
 
 import click
 
-from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.checkpoints.naming import Role
 from spectrum_ft.errors import PlanError
 from spectrum_ft.forecasting.keeping import Precision
@@ -17,14 +16,14 @@ from spectrum_ft.planning.making import Planned, PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.planning.policies import Scope
 from spectrum_ft.planning.presets import PRESETS
-from spectrum_ft.record_files import STDIN, to_json
+from spectrum_ft.record_files import to_json
 from spectrum_ft.records import Base, Forecast, LoraOn, Plan, ScanReport
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.plan_options import adapter_options, shape_options
-from spectrum_ft_cli.scan import kinds_option, pickle_option, run_scan
+from spectrum_ft_cli.scan import kinds_option, names_a_scan, pickle_option, run_scan
 from spectrum_ft_cli.show import show_scan
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Count, Share, Size
@@ -34,10 +33,7 @@ _PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESET
 
 def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) -> ScanReport:
     """The scan in the file `source`, or of the model `source`."""
-    path = Path(source)
-    is_file = path.exists() and not path.is_dir()
-    is_record = path.suffix == ".json" or (is_file and not is_weight_file(path))
-    if source == STDIN or is_record:
+    if names_a_scan(source):
         return read_scan(source)
     return run_scan(source, talk, score=score or "snr", allow_pickle=allow_pickle)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
+from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, make_plan
-from spectrum_ft.record_files import to_json
+from spectrum_ft.record_files import STDIN, to_json
 from spectrum_ft.records import ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
 from spectrum_ft.scanning.jobs import prepare_scan
@@ -17,10 +18,11 @@ from spectrum_ft.scanning.scans import iter_scan, scan_report
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.compute_options import compute_options
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.progress import follow
+from spectrum_ft_cli.scan_forecast import estimate, say_forecast
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_cli.values import Size
 
 kinds_option = option(
     "--kinds",
@@ -55,10 +57,19 @@ def run_scan(
     if checkpoint.note:
         talk.say(checkpoint.note)
     job = prepare_scan(checkpoint, kinds=kinds, score=score)
-    engine = open_engine(compute or Compute())
+    compute = compute or Compute()
+    engine = open_engine(compute)
+    say_forecast(job, compute, talk, cache=cache)
     with SpectraStore.in_user_cache() if cache else SpectraStore(None) as store:
         results = follow(iter_scan(job, store, engine), job, talk)
     return scan_report(job, results, device=engine.device, seconds=time.monotonic() - started)
+
+
+def names_a_scan(source: str) -> bool:
+    """Whether `source` names a scan rather than a model."""
+    path = Path(source)
+    is_file = path.exists() and not path.is_dir()
+    return source == STDIN or path.suffix == ".json" or (is_file and not is_weight_file(path))
 
 
 def plan_to_show(report: ScanReport) -> Planned | None:
@@ -80,40 +91,13 @@ def plan_to_show(report: ScanReport) -> Planned | None:
     show_default=True,
     help="The score to make sure of and to show; all are computed.",
 )
+@compute_options
 @option(
-    "--device",
-    group="Compute",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="What computes; auto takes every GPU that is there, else the processors.",
-)
-@option(
-    "--workers",
-    group="Compute",
-    type=click.IntRange(min=1, max=1024),
-    help="Matrices at a time. [default: one a processor; 2 a GPU]",
-)
-@option(
-    "--memory",
-    group="Compute",
-    type=Size(),
-    metavar="SIZE",
-    help="The most memory that the program takes, e.g. 8GiB. [default: most of what is free]",
-)
-@option(
-    "--engine",
-    group="Compute",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where: on this machine, or on the Ray cluster that RAY_ADDRESS names.",
-)
-@option(
-    "--stream",
+    "--estimate",
+    "only_estimate",
     group="Compute",
     is_flag=True,
-    help="Read a Hub model over the network, tensor by tensor, without downloading it.",
+    help="Only say what the scan would take, from headers and this machine's speed.",
 )
 @option(
     "--no-cache", group="Compute", is_flag=True, help="Neither use nor keep spectra of other scans."
@@ -132,6 +116,7 @@ def command(
     memory: int | None,
     engine: str,
     stream: bool,
+    only_estimate: bool,
     no_cache: bool,
     as_json: bool,
     output: Path | None,
@@ -150,12 +135,28 @@ def command(
       spectrum scan ./model -o scan.json
     """
     check_output(output, force=force, source=model)
+    compute = Compute(workers=workers, memory_bytes=memory, device=device, engine=engine)
+    if only_estimate:
+        estimate(
+            model,
+            talk,
+            kinds=kinds,
+            score=score,
+            compute=compute,
+            cache=not no_cache,
+            allow_pickle=allow_pickle,
+            stream=stream,
+            as_json=as_json,
+            output=output,
+            force=force,
+        )
+        return
     report = run_scan(
         model,
         talk,
         kinds=kinds,
         score=score,
-        compute=Compute(workers=workers, memory_bytes=memory, device=device, engine=engine),
+        compute=compute,
         stream=stream,
         cache=not no_cache,
         allow_pickle=allow_pickle,

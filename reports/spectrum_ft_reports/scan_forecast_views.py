@@ -88,6 +88,8 @@ def _worker_seconds(forecast: ScanForecast) -> float:
 
 
 def _per_cent(part: float, whole: float) -> str:
+    if whole <= 0.0:
+        return "-"
     percent = 100.0 * part / whole
     return f"{percent:.0f} %" if percent >= 0.5 else "< 1 %"
 

@@ -30,7 +30,7 @@ CALIBRATION_SECONDS = 15.0
 SOON_SECONDS = 30.0
 """A scan that may take less is begun without a word; what is assumed may be off by half."""
 
-GROWTH_BYTES = 44 * 2**20
+GROWTH_BYTES = 72 * 2**20
 """What a process grows by in a scan of the smallest model: stacks, buffers, libraries' own."""
 
 _SHARE = 0.05

@@ -121,12 +121,17 @@ def _all_at_once(
 
 
 def measure_reading(
-    entries: Sequence[TensorEntry], workers: int, *, memory_bytes: int
+    entries: Sequence[TensorEntry],
+    workers: int,
+    *,
+    memory_bytes: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, dict[str, float]]:
     """Seconds a byte for a copy and its digest, and seconds a weight for decoding, by type.
 
     Of each type in `entries` a tensor of middling size stands for the others; its bytes are not
     read, since zeros take as long. Fewer workers than `workers` where `memory_bytes` are short.
+    For the `clock` see `measure`.
     """
     decoding: dict[str, float] = {}
     hashing = 0.0
@@ -134,8 +139,8 @@ def measure_reading(
         raw = np.zeros(entry.stored_bytes, np.uint8)
         at_once = max(1, min(workers, memory_bytes // (entry.stored_bytes + 4 * entry.num_params)))
         with ThreadPoolExecutor(at_once) as executor:
-            hashed = _all_at_once(executor, at_once, partial(_hash_a_copy, raw, entry))
-            decoded = _all_at_once(executor, at_once, partial(decode, raw, entry))
+            hashed = _all_at_once(executor, at_once, partial(_hash_a_copy, raw, entry), clock)
+            decoded = _all_at_once(executor, at_once, partial(decode, raw, entry), clock)
         hashing = max(hashing, hashed / entry.stored_bytes)
         decoding[entry.dtype] = decoded / entry.num_params
     return hashing, decoding

@@ -31,6 +31,9 @@ MAX_MAGNITUDE = 1e60
 PANEL_BYTES = 32 * 2**20
 """How much of a matrix is widened to float64 at a time."""
 
+EIGENVALUE_ERROR = 0.125
+"""How far an eigenvalue may be off for being found in floating point, in p units of roundoff."""
+
 CPU_BACKEND = "cpu-1"
 """Which arithmetic `CpuSolver` does, for keys. Raise it when that changes."""
 
@@ -191,16 +194,19 @@ def uncertainty(values: Values, shape: tuple[int, int], method: Method) -> Value
 
     For a Gram matrix formed with unit roundoff u: |s^2 - s_hat^2| <= sqrt(m + n) u s_max^2 (the
     probabilistic rounding bound of Higham and Mary 2019, where the classical one has m + n), so
-    |s - s_hat| <= sqrt(m + n) u s_max^2 / (s + s_hat), which is evaluated at the worse end. A
-    direct SVD is backward stable: the same bound without the square.
+    |s - s_hat| <= sqrt(m + n) u s_max^2 / (s + s_hat), which is evaluated at the worse end. On top
+    comes what finding the eigenvalues in the same precision adds: on pure noise, where the largest
+    lie close together, those were seen to be off by up to p u / 10 of themselves. A direct SVD is
+    backward stable: the same bound without the square.
     """
     roundoff = 2.0**-24 if method == "gram32" else 2.0**-53
     relative = math.sqrt(sum(shape)) * roundoff
     top = values[0] if len(values) else 0.0
     if method == "svd64":
         return np.full_like(values, relative * top)
-    squares, bound = values**2, relative * top**2
+    squares = values**2
+    bound = relative * top**2 + EIGENVALUE_ERROR * len(values) * roundoff * squares
     lowest = np.sqrt(np.maximum(squares - bound, 0.0))
     # Below sqrt(bound) the true value may be anything from 0 to about twice that.
-    safe = np.maximum(values + lowest, math.sqrt(bound))
+    safe = np.maximum(values + lowest, np.sqrt(bound))
     return bound / safe

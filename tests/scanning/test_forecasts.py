@@ -351,6 +351,21 @@ def test_a_forecast_reads_as_it_was_approved(name: str, approved: Approved) -> N
     assert text == approved(name, text)
 
 
+def test_a_forecast_of_nothing_can_be_shown() -> None:
+    nothing = replace(
+        FORECAST,
+        kinds=(replace(FORECAST.kinds[0], seconds=0.0),),
+        seconds=0.0,
+        unbounded_seconds=0.0,
+        reading_seconds=0.0,
+        gram_seconds=0.0,
+        eigenvalues_seconds=0.0,
+        again_seconds=0.0,
+        skipped={},
+    )
+    assert "about 0.0 s" in rendered(nothing, 60)
+
+
 def test_what_strangers_wrote_is_spelled_out() -> None:
     hostile = replace(
         FORECAST,

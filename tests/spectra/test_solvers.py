@@ -55,6 +55,16 @@ def test_the_bound_holds_over_six_decades_of_singular_values(method: Method) -> 
     assert np.all(np.abs(found - truth) <= allowed(found, (96, 200), method))
 
 
+@pytest.mark.parametrize("shape", [(512, 512), (576, 1536), (1024, 1024)])
+def test_the_bound_holds_on_pure_noise_whose_largest_values_lie_close_together(
+    shape: tuple[int, int],
+) -> None:
+    matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    found = singular_values(handing_over(matrix), "gram32")
+    truth = oracles.singular_values(matrix)
+    assert np.all(np.abs(found - truth) <= allowed(found, shape, "gram32"))
+
+
 def test_a_better_method_promises_more_and_keeps_it() -> None:
     chosen = np.geomspace(1.0, 1e-5, 64)
     matrix = oracles.with_spectrum(chosen, (64, 64), seed=3).astype(np.float32)

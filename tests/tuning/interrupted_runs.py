@@ -1,12 +1,15 @@
-"""A program that trains a tiny model in many short-lived processes; prints what they did as JSON.
+"""A program that trains tiny models in many short-lived processes; prints what they did as JSON.
 
 Forks after the imports, which take ten seconds, and before anything is computed: each part of a
-run is a process of its own. One of
+run is a process of its own. It is called with FOLDER KIND HOW [HOW ...], and each HOW, which is
+also where in the folder that run goes, is one of
 
-    undisturbed FOLDER KIND       one process does all steps
-    stopped FOLDER KIND           each process is asked to stop after one step
-    killed FOLDER KIND            each is killed in its second step, before that step is kept
-    killed-once FOLDER KIND       one process is killed, and none goes on
+    undisturbed       one process does all steps
+    stopped           each process is asked to stop after one step
+    killed            each is killed in its second step, before that step is kept
+    killed-once       one process is killed, and none goes on
+
+What is printed are the exit codes of each run's processes.
 """
 
 import json
@@ -26,7 +29,9 @@ from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
 from spectrum_ft.train_records import TrainSettings, TrainStep
 from spectrum_ft.tuning.training import Stopped, prepare_training
 
-STEPS = 24
+PARTS = {"undisturbed": (0, 0), "stopped": (1, 0), "killed": (0, 2), "killed-once": (0, 2)}
+"""After how many of its steps a process is asked to stop, and in which it is killed; 0 for never."""
+STEPS = 10  # an epoch takes four: two whole ones and a part of a third
 _TRAINED = ("model.layers.2.mlp.down_proj.weight", "model.layers.3.self_attn.q_proj.weight")
 _ADAPTED = ("model.layers.1.mlp.up_proj.weight", "model.layers.3.mlp.gate_proj.weight")
 
@@ -75,14 +80,15 @@ def train(folder: Path, kind: str, output: str, *, stop_after: int, kill_in: int
     return True
 
 
-def _in_child(folder: Path, kind: str, output: str, *, stop_after: int, kill_in: int) -> int:
+def _in_child(folder: Path, kind: str, how: str) -> int:
     """The exit code of a process that trains: 0 finished, 1 stopped, -9 killed."""
+    stop_after, kill_in = PARTS[how]
     child = os.fork()
     if child == 0:
         code = 2
         try:
             torch.set_num_threads(1)
-            finished = train(folder, kind, output, stop_after=stop_after, kill_in=kill_in)
+            finished = train(folder, kind, how, stop_after=stop_after, kill_in=kill_in)
             code = 0 if finished else 1
         except BaseException:
             traceback.print_exc()
@@ -92,16 +98,20 @@ def _in_child(folder: Path, kind: str, output: str, *, stop_after: int, kill_in:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main() -> None:
-    """Run the parts until the run is finished."""
-    how, folder, kind = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    parts = {"undisturbed": (0, 0), "stopped": (1, 0), "killed": (0, 2), "killed-once": (0, 2)}
-    stop_after, kill_in = parts[how]
+def codes_of(folder: Path, kind: str, how: str) -> list[int]:
+    """The exit codes of the processes that one run took, in their order."""
     codes: list[int] = []
     while not codes or (codes[-1] in (1, -signal.SIGKILL) and how != "killed-once"):
-        codes.append(_in_child(folder, kind, how, stop_after=stop_after, kill_in=kill_in))
+        codes.append(_in_child(folder, kind, how))
+    return codes
+
+
+def main() -> None:
+    """Do one run after another, each until it is finished."""
+    folder, kind, ways = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    codes = {how: codes_of(folder, kind, how) for how in ways}
     print(json.dumps(codes))
-    sys.exit(int(2 in codes))
+    sys.exit(int(any(2 in of_one for of_one in codes.values())))
 
 
 if __name__ == "__main__":

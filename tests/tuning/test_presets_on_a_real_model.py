@@ -4,13 +4,15 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from chat_data import banking77_messages
 from spectrum_ft import PlanRequest, ScanReport, make_plan, scan
@@ -32,22 +34,30 @@ pytestmark = [
 
 STEPS = 8
 
-# Loads a merged model as any tool would, in a process that never saw the run.
+# Loads models as any tool would, each in a process of its own that never saw the run. Those are
+# forked after the imports, which take ten seconds.
 READER = """
-import sys, torch
+import json, os, sys, torch
+import transformers.models.llama.modeling_llama
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 torch.set_num_threads(1)
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-with torch.no_grad():
-    save_file({"logits": model(torch.tensor(eval(sys.argv[2]))).logits}, sys.argv[3])
+
+def read(ids, place, folder, adapter=None):
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if adapter is not None:
+        from peft import PeftModel
+        model = PeftModel.from_pretrained(model, adapter)
+    with torch.no_grad():
+        save_file({"logits": model(torch.tensor(ids)).logits}, place)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        read(*json.loads(line))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-ADAPTER_READER = READER.replace(
-    "torch.float32)\n",
-    "torch.float32)\nfrom peft import PeftModel\n"
-    "model = PeftModel.from_pretrained(model, sys.argv[4])\n",
-    1,
-)
 IDS = [[1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411]]
 
 
@@ -57,6 +67,33 @@ def report(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> ScanRepor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPECTRUM_FT_CACHE", str(tmp_path_factory.mktemp("scan")))
         return scan(str(smollm2))
+
+
+@pytest.fixture(scope="module")
+def logits_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Tensor]]:
+    """What gives the logits of the model in a folder, with an adapter's folder or without."""
+    place, said = (tmp_path_factory.mktemp("read") / name for name in ("logits", "said"))
+
+    def logits(*folders: Path) -> Tensor:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write(json.dumps([IDS, str(place), *map(str, folders)]) + "\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline() == "0\n", said.read_text()
+        found: Tensor = load_file(place)["logits"]
+        return found
+
+    with (
+        said.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", READER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as reader,
+    ):
+        yield logits
 
 
 @contextmanager
@@ -79,16 +116,6 @@ def digests(applied: Applied) -> dict[str, bytes]:
                 digest.update(part.contiguous().view(torch.uint8).numpy().tobytes())
         found[name] = digest.digest()
     return found
-
-
-def read_elsewhere(folder: Path, place: Path, program: str, *more: str) -> torch.Tensor:
-    """The logits that the model in `folder` gives in a fresh process."""
-    from safetensors.torch import load_file
-
-    command = [sys.executable, "-W", "ignore", "-c", program, str(folder), str(IDS), str(place)]
-    subprocess.run([*command, *more], check=True, capture_output=True, timeout=200)
-    logits: torch.Tensor = load_file(place)["logits"]
-    return logits
 
 
 def proved(run: TrainRun, applied: Applied, before: dict[str, bytes]) -> None:
@@ -147,7 +174,13 @@ def _picked(plan: Any) -> int:
     ],
 )
 def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
-    smollm2: Path, report: ScanReport, tmp_path: Path, preset: str, share: float | None, lr: float
+    smollm2: Path,
+    report: ScanReport,
+    logits_elsewhere: Callable[..., Tensor],
+    tmp_path: Path,
+    preset: str,
+    share: float | None,
+    lr: float,
 ) -> None:
     plan = make_plan(report, PlanRequest(preset=preset, share=share)).plan
     settings = TrainSettings(
@@ -175,14 +208,13 @@ def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
         ours = applied.model(torch.tensor(IDS)).logits
     onto: Onto = "base" if plan.base == "as-is" else "dequantized"
     merge(output, tmp_path / "merged", onto=onto, dtype="float32")
-    merged = read_elsewhere(tmp_path / "merged", tmp_path / "merged.safetensors", READER)
+    merged = logits_elsewhere(tmp_path / "merged")
     exact = plan.lora is None and plan.base == "as-is"
     bound = 0.0 if exact else 1e-4 * ours.abs().max().item()
     assert (merged - ours).abs().max().item() <= bound
 
     if not plan.train and plan.base == "as-is":
-        place = tmp_path / "adapter.safetensors"
-        loaded = read_elsewhere(smollm2, place, ADAPTER_READER, str(output / "result"))
+        loaded = logits_elsewhere(smollm2, output / "result")
         assert (loaded - ours).abs().max().item() <= bound
     steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert [s["step"] for s in steps if s["loss"] is not None] == list(range(1, STEPS + 1))

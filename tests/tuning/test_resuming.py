@@ -11,37 +11,51 @@ from typing import Any
 import pytest
 
 from spectrum_ft.errors import CheckpointError
+from spectrum_ft.record_files import to_record
+from spectrum_ft.train_records import START_SCHEMA, RunStart
 from spectrum_ft.tuning.runs.manifests import write_manifest
 from spectrum_ft.tuning.runs.run_checkpoints import RANDOMNESS
+from spectrum_ft.tuning.runs.run_folder import START
 from spectrum_ft.tuning.runs.step_folders import step_folder, verify_step
+from spectrum_ft.tuning.training import prepare_training
 from tiny_models import write_messages, write_tiny_llama
 
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")
-STEPS = 24
+STEPS = 10
 
 
-def start(how: str, folder: Path, kind: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), how, str(folder), kind],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+def runs(folder: Path, kind: str, *ways: str) -> "subprocess.CompletedProcess[str]":
+    """What the program did that makes these runs."""
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), str(folder), kind, *ways],
+        capture_output=True,
+        check=False,
         text=True,
         cwd=Path(__file__).parents[1],
+        timeout=280,
     )
 
 
-def codes(process: "subprocess.Popen[str]") -> list[int]:
-    output, errors = process.communicate(timeout=280)
-    assert process.returncode == 0, errors
-    found: list[int] = json.loads(output)
+def codes(finished: "subprocess.CompletedProcess[str]") -> dict[str, list[int]]:
+    assert finished.returncode == 0, finished.stderr
+    found: dict[str, list[int]] = json.loads(finished.stdout)
     return found
+
+
+def go_on(folder: Path, how: str) -> None:
+    """Go on with an unfinished run in this process, by what its folder says of it."""
+    start = folder / how / START
+    begun = to_record(json.loads(start.read_text()), RunStart, START_SCHEMA, str(start))
+    model = str(folder / "model")
+    with prepare_training(model, begun.plan, begun.settings, folder / how) as training:
+        training.run()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A tiny model with dropout, and data."""
     write_tiny_llama(tmp_path / "model", dropout=0.1)
-    write_messages(tmp_path / "data.jsonl")
+    write_messages(tmp_path / "data.jsonl", 16)
     yield tmp_path
     shutil.rmtree(tmp_path / "model")
 
@@ -72,8 +86,7 @@ def contents(run: Path) -> dict[str, bytes]:
 def test_interrupted_in_every_step_a_run_is_the_same_bit_for_bit(
     folder: Path, kind: str, ways: list[str]
 ) -> None:
-    runs = {how: start(how, folder, kind) for how in ("undisturbed", *ways)}
-    found = {how: codes(process) for how, process in runs.items()}
+    found = codes(runs(folder, kind, "undisturbed", *ways))
     # One process for each step, and none of them was spared.
     assert found["undisturbed"] == [0]
     for how in ways:
@@ -85,8 +98,7 @@ def test_interrupted_in_every_step_a_run_is_the_same_bit_for_bit(
 
 @pytest.mark.slow
 def test_without_the_random_state_a_run_is_not_resumed(folder: Path) -> None:
-    process = start("killed-once", folder, "spectrum")
-    assert codes(process) == [-9]
+    assert codes(runs(folder, "spectrum", "killed-once")) == {"killed-once": [-9]}
     run = folder / "killed-once"
     (kept,) = (run / "checkpoints").iterdir()
     run_id = json.loads((run / "start.json").read_text())["run_id"]
@@ -94,15 +106,12 @@ def test_without_the_random_state_a_run_is_not_resumed(folder: Path) -> None:
         (kept / f"{RANDOMNESS}.{suffix}").unlink()
     with pytest.raises(CheckpointError, match="randomness"):
         verify_step(kept, run_id)
-    refused = start("killed-once", folder, "spectrum")
-    _, errors = refused.communicate(timeout=280)
-    assert refused.returncode != 0
-    assert "no checkpoint is whole" in errors
+    with pytest.raises(CheckpointError, match="no checkpoint is whole"):
+        go_on(folder, "killed-once")
     # Even where somebody makes the manifest fit, resuming misses the file.
     (kept / "manifest.json").unlink()
     write_manifest(kept, run_id=run_id, step=1)
     verify_step(kept, run_id)
-    refused = start("killed-once", folder, "spectrum")
-    _, errors = refused.communicate(timeout=280)
-    assert "randomness.json: is missing" in errors
+    with pytest.raises(CheckpointError, match=r"randomness\.json: is missing"):
+        go_on(folder, "killed-once")
     assert step_folder(run / "checkpoints", 1) == kept
