@@ -55,8 +55,9 @@ class ScanForecast:
     """Whether they would come over the network."""
     kinds: tuple[KindForecast, ...]
     """What it would be spent on, the costliest kind first."""
-    measured: str
-    """The day on which the speed of this machine was measured, as YYYY-MM-DD."""
+    measured: str | None
+    """The day on which the speed of this machine was measured, as YYYY-MM-DD; null where its device
+    had no room for that, so that another machine's is assumed."""
     environment: Environment
     """What would compute it."""
     command: str

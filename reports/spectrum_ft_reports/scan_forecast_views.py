@@ -53,10 +53,7 @@ def scan_forecast_view(forecast: ScanForecast) -> ScanForecastView:
             Fact("reads", _reads(forecast)),
             Fact("spent on", _parts(forecast)),
             *_skipped(forecast),
-            Fact(
-                "measured",
-                f"this machine, on {printable(forecast.measured)}, all workers at work",
-            ),
+            Fact("measured", _measured(forecast)),
             Fact(
                 "unknown",
                 "which spectra are kept from earlier scans, which saves time, and how many "
@@ -117,6 +114,12 @@ def _parts(forecast: ScanForecast) -> str:
         (forecast.again_seconds, "float64 for one in ten"),
     )
     return ", ".join(f"{_per_cent(seconds, whole)} {name}" for seconds, name in parts)
+
+
+def _measured(forecast: ScanForecast) -> str:
+    if forecast.measured is None:
+        return "nothing, for lack of memory: the speed of another machine is assumed"
+    return f"this machine, on {printable(forecast.measured)}, all workers at work"
 
 
 def _skipped(forecast: ScanForecast) -> list[Fact]:

@@ -102,7 +102,7 @@ def _forecast(plan: "_Plan", *, seconds: float, keep: bool) -> ScanForecast:
         read_bytes=sum(target.entry.stored_bytes for target in job.targets),
         streamed=not all(isinstance(target.entry.file, LocalFile) for target in job.targets),
         kinds=_kinds(job, cost_of),
-        measured=calibration.measured,
+        measured=calibration.measured if calibration.timings else None,
         environment=current_environment(device=plan.device),
         command=command_line(),
     )

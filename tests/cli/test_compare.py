@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from chat_data import write_jsonl
-from program import PROGRAM
+from program import PROGRAM, run_spectrum
 from spectrum_ft.compare_records import Asked
 from spectrum_ft.comparing.comparison_folder import read_trial
 from spectrum_ft.comparing.contrasts import contrasts
@@ -24,12 +25,17 @@ SHARED = ("--data", "train.jsonl", "--eval", "test.jsonl", "--batch-size", "2", 
 FAST = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
+def write_place(folder: Path) -> None:
+    """Write a model, training and test data."""
+    write_tiny_llama(folder / "model")
+    write_messages(folder / "train.jsonl", 20)
+    write_messages(folder / "test.jsonl", 6)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, training and test data, where commands are run."""
-    write_tiny_llama(tmp_path / "model")
-    write_messages(tmp_path / "train.jsonl", 20)
-    write_messages(tmp_path / "test.jsonl", 6)
+    write_place(tmp_path)
     monkeypatch.chdir(tmp_path)
     for name, value in FAST.items():
         monkeypatch.setenv(name, value)
@@ -64,20 +70,38 @@ def without_times(table: dict[str, Any]) -> Any:
     return {"arms": arms, "contrasts": table["contrasts"], "verdicts": sentences}
 
 
+# Columns of other names, so that every part has to be told of them.
+COLUMNS = ("--column", "q=prompt", "--column", "a=completion")
+RATES = ("--lr", "spectrum-25=1e-3,1e-2")
+FIVE = ("--arms", "base,few-shot:2,spectrum-25,qlora,random-25", "--seeds", "1", *RATES)
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder as `place` is, with a comparison of five arms; and what was said on its end."""
+    place = tmp_path_factory.mktemp("five")
+    write_place(place)
+    for name in ("train", "test"):
+        rows = [json.loads(line) for line in (place / f"{name}.jsonl").read_text().splitlines()]
+        turns = [row["messages"] for row in rows]
+        write_jsonl(
+            place / f"{name}.jsonl", [{"q": t[-2]["content"], "a": t[-1]["content"]} for t in turns]
+        )
+    own = {**FAST, "SPECTRUM_FT_CACHE": str(place / "cache")}
+    arguments = ("compare", "model", *SHARED, *COLUMNS, *FIVE, "-o", "comparison")
+    done = run_spectrum(*arguments, cwd=place, env=own)
+    assert done.returncode == 0, done.stderr
+    return place, done.stdout
+
+
 @pytest.mark.slow
 def test_a_comparison_ends_in_a_table_a_verdict_and_a_record(
-    place: Path, compare: Compare, spectrum: Spectrum
+    five: tuple[Path, str], spectrum: Spectrum
 ) -> None:
-    done = compare(
-        *("--arms", "base,few-shot:2,spectrum-25,qlora,random-25", "--seeds", "1"),
-        *("--lr", "spectrum-25=1e-3,1e-2"),
-    )
-    assert done.returncode == 0, done.stderr
+    place, said = five
     for name in ("base", "few-shot:2", "spectrum-25", "qlora", "random-25"):
-        assert name in done.stdout
-    assert "too small to decide anything: 1 seed, 6 questions, 3 steps" in " ".join(
-        done.stdout.split()
-    )
+        assert name in said
+    assert "too small to decide anything: 1 seed, 6 questions, 3 steps" in " ".join(said.split())
     table = record(place)
     arms = {arm["name"]: arm for arm in table["arms"]}
     tried = {rate["lr"]: rate["loss"] for rate in arms["spectrum-25"]["rates"]}
@@ -95,22 +119,40 @@ def test_a_comparison_ends_in_a_table_a_verdict_and_a_record(
     trials = [json.loads(file.read_text()) for file in place.glob("comparison/trials/*/trial.json")]
     assert {t["run"]["data"]["rows"] for t in trials if t["run"]} == {len(parts[0])}
     assert not list(place.glob("comparison/trials/*/run"))  # weights are not kept
-    again = spectrum("report", "comparison")
+    again = spectrum("report", str(place / "comparison"))
     assert again.returncode == 0, again.stderr
-    assert again.stdout == done.stdout
+    assert again.stdout == said
 
 
 @pytest.mark.slow
-def test_more_arms_and_seeds_make_only_the_new_trials(place: Path, compare: Compare) -> None:
-    assert compare("--arms", "base,spectrum-25", "--seeds", "1").returncode == 0
+def test_columns_of_other_names_are_read_in_every_part(five: tuple[Path, str]) -> None:
+    place, _ = five
+    trials = [json.loads(file.read_text()) for file in place.glob("comparison/trials/*/trial.json")]
+    # The rates on the held-out part, then the five arms on the test data.
+    assert sorted(trial["purpose"] for trial in trials) == ["rate"] * 2 + ["test"] * 5
+    shapes = [t["evaluation"]["data"]["shape"] for t in trials if t["evaluation"]]
+    runs = [t["run"] for t in trials if t["run"]]
+    shapes += [run[data]["shape"] for run in runs for data in ("data", "eval_data") if run[data]]
+    assert set(shapes) == {"prompts"}
+
+
+@pytest.mark.slow
+def test_more_arms_and_seeds_make_only_the_new_trials(
+    five: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spectrum: Spectrum
+) -> None:
+    place = shutil.copytree(five[0], tmp_path / "five")
+    monkeypatch.chdir(place)
+    for name, value in FAST.items():
+        monkeypatch.setenv(name, value)
+    again = ("compare", "model", *SHARED, *COLUMNS, *RATES, "-o", "comparison")
     before = {f: f.stat().st_mtime_ns for f in place.glob("comparison/trials/*/trial.json")}
-    done = compare("--arms", "base,spectrum-25,random-25:3", "--seeds", "2")
+    done = spectrum(*again, "--arms", "base,spectrum-25,random-25:3", "--seeds", "2")
     assert done.returncode == 0, done.stderr
     after = {f: f.stat().st_mtime_ns for f in place.glob("comparison/trials/*/trial.json")}
-    assert len(before) == 2
-    assert len(after) == 5
+    assert len(before) == 7
+    assert len(after) == 10
     assert {f: after[f] for f in before} == before
-    other = compare("--arms", "base", "--steps", "4")
+    other = spectrum(*again, "--arms", "base,spectrum-25", "--steps", "4")
     assert other.returncode == 1
     assert "max_steps was 3, is 4" in other.stderr
     assert "--force" in other.stderr
@@ -182,23 +224,6 @@ def test_a_dry_run_tells_what_each_arm_would_do_and_writes_nothing(compare: Comp
     assert "rest in nf4" in hybrid
     assert "lr 1.00e-04, 2.00e-04" in qlora
     assert not Path("comparison").exists()
-
-
-@pytest.mark.slow
-def test_columns_of_other_names_are_read_in_every_part(
-    place: Path, compare: Compare, spectrum: Spectrum
-) -> None:
-    for name in ("train", "test"):
-        rows = [json.loads(line) for line in (place / f"{name}.jsonl").read_text().splitlines()]
-        turns = [row["messages"] for row in rows]
-        write_jsonl(
-            place / f"{name}.jsonl", [{"q": t[-2]["content"], "a": t[-1]["content"]} for t in turns]
-        )
-    done = compare(
-        *("--arms", "few-shot:2,full", "--seeds", "1", "--lr", "full=1e-3,2e-3"),
-        *("--column", "q=prompt", "--column", "a=completion"),
-    )
-    assert done.returncode == 0, done.stderr
 
 
 WORDS = {"card": "fox", "payment": "dog", "lost": "the", "system": "quick"}

@@ -362,8 +362,11 @@ def test_a_forecast_of_nothing_can_be_shown() -> None:
         eigenvalues_seconds=0.0,
         again_seconds=0.0,
         skipped={},
+        measured=None,
     )
-    assert "about 0.0 s" in rendered(nothing, 60)
+    shown = rendered(nothing, 60)
+    assert "about 0.0 s" in shown
+    assert "speed of another" in shown
 
 
 def test_what_strangers_wrote_is_spelled_out() -> None:

@@ -30,7 +30,7 @@ from spectrum_ft.train_records import TrainSettings, TrainStep
 from spectrum_ft.tuning.training import Stopped, prepare_training
 
 PARTS = {"undisturbed": (0, 0), "stopped": (1, 0), "killed": (0, 2), "killed-once": (0, 2)}
-"""After how many of its steps a process is asked to stop, and in which it is killed; 0 for never."""
+"""After how many of its steps a process is asked to stop, in which it is killed; 0 for never."""
 STEPS = 10  # an epoch takes four: two whole ones and a part of a third
 _TRAINED = ("model.layers.2.mlp.down_proj.weight", "model.layers.3.self_attn.q_proj.weight")
 _ADAPTED = ("model.layers.1.mlp.up_proj.weight", "model.layers.3.mlp.gate_proj.weight")
