@@ -131,7 +131,7 @@ def _open_stream(source: str) -> Checkpoint:
             f"{source}: only models on the Hub are streamed",
             "leave --stream out, or give owner/name",
         )
-    from spectrum_ft.checkpoints.hub_streams import stream_from_hub
+    from spectrum_ft.checkpoints.streams.hub_streams import stream_from_hub
 
     found = stream_from_hub(source)
     entries = recognise(found.entries, found.config or {})

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from local_hub import Fault, FileServer, Handler, etag_of, in_reach
-from spectrum_ft.checkpoints.http_answers import MAX_REDIRECTS, Patience, next_address
-from spectrum_ft.checkpoints.http_ranges import Pin, read_part, read_start, read_whole
+from spectrum_ft.checkpoints.streams.http_answers import MAX_REDIRECTS, Patience, next_address
+from spectrum_ft.checkpoints.streams.http_ranges import Pin, read_part, read_start, read_whole
 from spectrum_ft.errors import CheckpointError
 
 BODY = np.random.default_rng(0).bytes(1_000_000)

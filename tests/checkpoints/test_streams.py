@@ -20,8 +20,8 @@ from spectrum_ft.checkpoints.checkpoint import (
     read_tensor,
 )
 from spectrum_ft.checkpoints.config_file import MAX_CONFIG_BYTES
-from spectrum_ft.checkpoints.hub_streams import HubStream, stream_from_hub
-from spectrum_ft.checkpoints.remote_files import RemoteFile
+from spectrum_ft.checkpoints.streams.hub_streams import HubStream, stream_from_hub
+from spectrum_ft.checkpoints.streams.remote_files import RemoteFile
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 
@@ -30,7 +30,7 @@ UP = "model.layers.{}.mlp.up_proj.weight"
 
 READ_ELSEWHERE = """
 import hashlib, json, os, pickle, sys
-from spectrum_ft.checkpoints.hub_streams import stream_from_hub
+from spectrum_ft.checkpoints.streams.hub_streams import stream_from_hub
 streamed = stream_from_hub(sys.argv[1])
 with open(sys.argv[2], "rb") as file:
     sent = pickle.load(file)

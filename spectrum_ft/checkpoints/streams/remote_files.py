@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectrum_ft.checkpoints.http_ranges import Pin, read_part, read_start, read_whole
 from spectrum_ft.checkpoints.hub_errors import out_of_reach, refused
+from spectrum_ft.checkpoints.streams.http_ranges import Pin, read_part, read_start, read_whole
 
 CACHE_UNUSED = "a stream does not use what is"
 """What `out_of_reach` is to say of the local cache."""

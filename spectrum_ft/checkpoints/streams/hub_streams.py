@@ -14,8 +14,8 @@ from spectrum_ft.checkpoints.index import (
     join_shards,
     tensors_by_shard,
 )
-from spectrum_ft.checkpoints.remote_files import CACHE_UNUSED, open_remote, read_remote
 from spectrum_ft.checkpoints.safetensors_file import entries_of
+from spectrum_ft.checkpoints.streams.remote_files import CACHE_UNUSED, open_remote, read_remote
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError
 

@@ -14,7 +14,13 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from spectrum_ft.checkpoints.http_answers import Answer, Patience, TryAgain, answering, until_done
+from spectrum_ft.checkpoints.streams.http_answers import (
+    Answer,
+    Patience,
+    TryAgain,
+    answering,
+    until_done,
+)
 from spectrum_ft.errors import CheckpointError
 
 PATIENCE = Patience()

@@ -1,0 +1,1 @@
+"""Reading weights over the network, range by range, without keeping them."""
