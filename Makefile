@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Tests are dealt out to this many processes of one thread each, which take up to 3 GB each.
+PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+
 .PHONY: demo test check fix golden bench dev clean
 
 dev: $(STAMP)  ## make .venv with the project and all it needs
@@ -17,13 +21,13 @@ demo: dev  ## the main job on a small real model: scan, plan, train, merge
 	$(BIN)/spectrum demo -o runs/demo --force
 
 test: dev  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: dev  ## format, lint, types, tests: what has to pass before a commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fix: dev  ## format, and mend what lint can mend
 	$(BIN)/ruff format .

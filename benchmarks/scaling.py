@@ -17,8 +17,8 @@ from scaling_models import MODELS, Prediction, machines, predict
 
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.checkpoints.weight_files import LocalFile
-from spectrum_ft.scanning.costs import Speeds
-from spectrum_ft.scanning.measuring_speed import (
+from spectrum_ft.scanning.estimating.costs import Speeds
+from spectrum_ft.scanning.estimating.measuring_speed import (
     SHAPES,
     Shape,
     Timings,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.checkpoints.weight_files import LocalFile
-from spectrum_ft.scanning.costs import KEEPING_SECONDS, Cost, Curve, Speeds
+from spectrum_ft.scanning.estimating.costs import KEEPING_SECONDS, Cost, Curve, Speeds
+from spectrum_ft.scanning.estimating.schedules import Task, makespan
 from spectrum_ft.scanning.needs import bytes_needed
-from spectrum_ft.scanning.schedules import Task, makespan
 from spectrum_ft.spectra.solvers import METHODS
 
 Shapes = Mapping[tuple[int, int], int]

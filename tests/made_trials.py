@@ -1,6 +1,7 @@
 """Trials made by hand: evaluations whose every outcome the test chose, and no training."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ def environment() -> Environment:
     return _ENVIRONMENT[0]
 
 
+@cache  # thousands of simulated trials have the same few
+def outcome(line: int, correct: bool | None, loss: float | None, tokens: int) -> Outcome:
+    """How the question in that line went."""
+    return Outcome(place=f"line {line}", expected="x", correct=correct, loss=loss, tokens=tokens)
+
+
 def evaluation(
     correct: Sequence[Any] | None = None,
     losses: Sequence[float] | None = None,
@@ -44,12 +51,11 @@ def evaluation(
     """An evaluation in which each question went as told."""
     count = len(correct if correct is not None else losses or ())
     outcomes = tuple(
-        Outcome(
-            place=f"line {i + 1}",
-            expected="x",
-            correct=None if correct is None else bool(correct[i]),
-            loss=None if losses is None else float(losses[i]),
-            tokens=0 if losses is None else (1 if tokens is None else tokens[i]),
+        outcome(
+            i + 1,
+            None if correct is None else bool(correct[i]),
+            None if losses is None else float(losses[i]),
+            0 if losses is None else (1 if tokens is None else tokens[i]),
         )
         for i in range(count)
     )

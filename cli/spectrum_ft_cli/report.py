@@ -13,6 +13,7 @@ from spectrum_ft.errors import RecordError
 from spectrum_ft.eval_records import EVALUATION_SCHEMA, Evaluation
 from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
 from spectrum_ft.scan_files import read_scan
+from spectrum_ft.scan_forecast_records import SCAN_FORECAST_SCHEMA, ScanForecast
 from spectrum_ft.train_records import RUN_SCHEMA, TrainRun
 from spectrum_ft.tuning.runs.run_folder import RECORD, START
 from spectrum_ft_cli.commands import Command, option
@@ -97,6 +98,12 @@ def _write_diff(diff: ScanDiff, output: Path, force: bool) -> None:
     write_diff(diff, output, force=force)
 
 
+def _show_scan_forecast(forecast: ScanForecast, folder: str | None) -> None:
+    from spectrum_ft_cli.scan_forecast import show_forecast
+
+    show_forecast(forecast)
+
+
 class _Kind(NamedTuple):
     """A kind of record, how it is shown (with the folder that it lies in, if that was named), and
     how it is written to a file, if it can be."""
@@ -112,6 +119,7 @@ _KINDS = (
     _Kind(EVALUATION_SCHEMA, Evaluation, _show_evaluation),
     _Kind(COMPARISON_SCHEMA, Comparison, _show_comparison, _write_comparison),
     _Kind(DIFF_SCHEMA, ScanDiff, _show_diff, _write_diff),
+    _Kind(SCAN_FORECAST_SCHEMA, ScanForecast, _show_scan_forecast),
 )
 """Every kind of record but scans, which take options of their own."""
 

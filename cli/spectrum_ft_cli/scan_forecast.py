@@ -32,7 +32,7 @@ def estimate(
     force: bool,
 ) -> None:
     """Print what scanning `model` would take, and on what it would be spent; no weight is read."""
-    from spectrum_ft.scanning.forecasting import forecast_scan
+    from spectrum_ft.scanning.estimating.forecasting import forecast_scan
 
     checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
     if checkpoint.note:
@@ -52,7 +52,7 @@ def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> 
     """Say how long a scan is going to take, if that is more than a minute."""
     if talk.quiet:
         return
-    from spectrum_ft.scanning.forecasting import forecast_of_long_scan
+    from spectrum_ft.scanning.estimating.forecasting import forecast_of_long_scan
     from spectrum_ft_reports import numbers
     from spectrum_ft_reports.scan_forecast_views import forecast_time
 

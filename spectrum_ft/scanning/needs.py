@@ -10,8 +10,9 @@ _WORK_COLUMNS = 64  # LAPACK's workspace, in columns of the Gram matrix
 def bytes_needed(entry: TensorEntry, method: Method) -> int:
     """The most that `method` holds at a time for the matrix `entry`: bytes read, values, Gram.
 
-    Decoding holds what was read beside the values, and joins what a packed tensor is read from; then the matrix stands beside its Gram
-    matrix, or beside the copies that a direct decomposition makes.
+    Decoding holds what was read beside the values, after joining what a packed tensor is read
+    from; then the matrix stands beside its Gram matrix, or beside the copies that a direct
+    decomposition makes.
     """
     p, q = sorted(entry.shape)
     per_value = 8 if entry.dtype == "float64" else 4

@@ -96,9 +96,10 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.mark.slow
 def test_a_comparison_ends_in_a_table_a_verdict_and_a_record(
-    five: tuple[Path, str], spectrum: Spectrum
+    five: tuple[Path, str], spectrum: Spectrum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, said = five
+    monkeypatch.chdir(place)
     for name in ("base", "few-shot:2", "spectrum-25", "qlora", "random-25"):
         assert name in said
     assert "too small to decide anything: 1 seed, 6 questions, 3 steps" in " ".join(said.split())
@@ -119,7 +120,7 @@ def test_a_comparison_ends_in_a_table_a_verdict_and_a_record(
     trials = [json.loads(file.read_text()) for file in place.glob("comparison/trials/*/trial.json")]
     assert {t["run"]["data"]["rows"] for t in trials if t["run"]} == {len(parts[0])}
     assert not list(place.glob("comparison/trials/*/run"))  # weights are not kept
-    again = spectrum("report", str(place / "comparison"))
+    again = spectrum("report", "comparison")
     assert again.returncode == 0, again.stderr
     assert again.stdout == said
 
@@ -133,7 +134,7 @@ def test_columns_of_other_names_are_read_in_every_part(five: tuple[Path, str]) -
     shapes = [t["evaluation"]["data"]["shape"] for t in trials if t["evaluation"]]
     runs = [t["run"] for t in trials if t["run"]]
     shapes += [run[data]["shape"] for run in runs for data in ("data", "eval_data") if run[data]]
-    assert set(shapes) == {"prompts"}
+    assert {said.split(",")[0] for said in shapes} == {"plain text in `prompt` and `completion`"}
 
 
 @pytest.mark.slow
@@ -163,7 +164,7 @@ def test_more_arms_and_seeds_make_only_the_new_trials(
 def test_killed_three_times_at_random_it_ends_with_the_same_table(
     place: Path, compare: Compare
 ) -> None:
-    arms = ("--arms", "base,spectrum-25,hybrid-25", "--seeds", "1", "--save-every", "1")
+    arms = ("--arms", "few-shot:2,spectrum-25,hybrid-25", "--seeds", "1", "--save-every", "1")
     whole = compare(*arms)
     assert whole.returncode == 0, whole.stderr
     undisturbed = without_times(record(place))

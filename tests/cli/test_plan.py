@@ -11,6 +11,7 @@ from making import write_llama
 from program import assert_explained, run_spectrum
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft_cli.values import Count, Size
+from train_program import Spectrum
 
 PUBLISHED = json.dumps(
     {f"model.layers.{i}.mlp.up_proj": {"snr": float(i), "type": "mlp.up_proj"} for i in range(8)}
@@ -30,9 +31,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy of that folder for one test."""
-    return shutil.copytree(made, tmp_path / "work")
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder for one test, as the current folder."""
+    copy = shutil.copytree(made, tmp_path / "work")
+    monkeypatch.chdir(copy)
+    return copy
 
 
 def test_a_plan_is_shown_and_written(folder: Path) -> None:
@@ -61,15 +64,15 @@ def test_a_scan_comes_through_a_pipe(folder: Path) -> None:
     assert json.loads(done.stdout)["schema"] == "spectrum-ft/plan@1"
 
 
-def test_a_model_is_scanned_first(folder: Path) -> None:
-    done = run_spectrum("plan", "model", "--json", cwd=folder)
-    from_file = run_spectrum("plan", "scan.json", "--json", cwd=folder)
+def test_a_model_is_scanned_first(folder: Path, spectrum: Spectrum) -> None:
+    done = spectrum("plan", "model", "--json")
+    from_file = spectrum("plan", "scan.json", "--json")
     assert json.loads(done.stdout)["train"] == json.loads(from_file.stdout)["train"]
 
 
-def test_results_of_the_published_script_are_read(folder: Path) -> None:
+def test_results_of_the_published_script_are_read(folder: Path, spectrum: Spectrum) -> None:
     arguments = ("plan", "published.json", "--preset", "reference", "--export", "list")
-    done = run_spectrum(*arguments, "--exclude", "lm_head.*", cwd=folder)
+    done = spectrum(*arguments, "--exclude", "lm_head.*")
     assert done.stdout.splitlines() == [
         "model.embed_tokens.weight",
         "model.layers.7.mlp.up_proj.weight",
@@ -88,8 +91,10 @@ def test_exports_go_to_a_file_or_to_stdout(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("share", ["0", "0%", "-5%", "101%", "25", "nan", "1e400", "half", ""])
-def test_a_share_that_makes_no_sense_is_a_usage_error(folder: Path, share: str) -> None:
-    done = run_spectrum("plan", "scan.json", f"--top={share}", cwd=folder)
+def test_a_share_that_makes_no_sense_is_a_usage_error(
+    folder: Path, spectrum: Spectrum, share: str
+) -> None:
+    done = spectrum("plan", "scan.json", f"--top={share}")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "--top" in done.stderr
@@ -97,9 +102,11 @@ def test_a_share_that_makes_no_sense_is_a_usage_error(folder: Path, share: str) 
 
 
 @pytest.mark.parametrize(("one", "other"), [("25%", "0.25"), ("100%", "1"), ("2.5 %", ".025")])
-def test_a_share_may_be_a_percentage_or_a_fraction(folder: Path, one: str, other: str) -> None:
+def test_a_share_may_be_a_percentage_or_a_fraction(
+    folder: Path, spectrum: Spectrum, one: str, other: str
+) -> None:
     plans = [
-        run_spectrum("plan", "scan.json", "--top", share, "--export", "list", cwd=folder).stdout
+        spectrum("plan", "scan.json", "--top", share, "--export", "list").stdout
         for share in (one, other)
     ]
     assert plans[0] == plans[1] != ""
@@ -116,9 +123,11 @@ def test_a_share_may_be_a_percentage_or_a_fraction(folder: Path, one: str, other
         ('{"schema": "spectrum-ft/scan@1"}', "model"),
     ],
 )
-def test_a_file_that_is_no_scan_is_refused(folder: Path, content: str, message: str) -> None:
+def test_a_file_that_is_no_scan_is_refused(
+    folder: Path, spectrum: Spectrum, content: str, message: str
+) -> None:
     (folder / "broken.json").write_text(content)
-    assert_explained(run_spectrum("plan", "broken.json", cwd=folder), message)
+    assert_explained(spectrum("plan", "broken.json"), message)
 
 
 def test_a_scan_that_is_not_there_is_refused(folder: Path) -> None:
@@ -130,33 +139,31 @@ def test_two_formats_at_once_are_a_usage_error(folder: Path) -> None:
     assert done.returncode == 2
 
 
-def test_the_rest_may_be_kept_in_fewer_bits(folder: Path) -> None:
-    table = json.loads(
-        run_spectrum("plan", "scan.json", "--base", "nf4", "--json", cwd=folder).stdout
-    )
+def test_the_rest_may_be_kept_in_fewer_bits(folder: Path, spectrum: Spectrum) -> None:
+    table = json.loads(spectrum("plan", "scan.json", "--base", "nf4", "--json").stdout)
     assert table["base"] == "nf4"
     preset = ("plan", "scan.json", "--preset", "spectrum-nf4", "--json")
-    again = json.loads(run_spectrum(*preset, cwd=folder).stdout)
+    again = json.loads(spectrum(*preset).stdout)
     assert again["base"] == "nf4"
     assert again["train"] == table["train"]
 
 
-def shown(folder: Path, *arguments: str) -> str:
-    done = run_spectrum("plan", "scan.json", *arguments, cwd=folder)
+def shown(spectrum: Spectrum, *arguments: str) -> str:
+    done = spectrum("plan", "scan.json", *arguments)
     assert done.returncode == 0, done.stderr
     return " ".join(done.stdout.split())
 
 
-def test_a_plan_says_what_memory_it_takes(folder: Path) -> None:
-    text = shown(folder)
+def test_a_plan_says_what_memory_it_takes(folder: Path, spectrum: Spectrum) -> None:
+    text = shown(spectrum)
     assert "MiB on a GPU, for 4 × 1,024 tokens" in text
     assert "fullest in the backward pass: weights" in text
-    other = shown(folder, "--device", "cpu", "--batch-size", "1", "--max-length", "8")
+    other = shown(spectrum, "--device", "cpu", "--batch-size", "1", "--max-length", "8")
     assert "on a CPU, beyond the libraries' own, for 1 × 8 tokens" in other
 
 
-def test_presets_with_adapters_are_made_and_written(folder: Path) -> None:
-    text = shown(folder, "--preset", "qlora", "--lora-r", "4", "-o", "plan.yaml")
+def test_presets_with_adapters_are_made_and_written(folder: Path, spectrum: Spectrum) -> None:
+    text = shown(spectrum, "--preset", "qlora", "--lora-r", "4", "-o", "plan.yaml")
     assert "trains adapters only" in text
     assert "on 42 matrices, rank 4, alpha 32" in text
     plan = parse_plan((folder / "plan.yaml").read_bytes(), "plan.yaml")
@@ -169,30 +176,30 @@ def test_presets_with_adapters_are_made_and_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", ["lora", "qlora-paper", "spectrum-qlora", "hybrid"])
-def test_every_preset_with_adapters_can_be_had(folder: Path, preset: str) -> None:
-    table = json.loads(
-        run_spectrum("plan", "scan.json", "--preset", preset, "--json", cwd=folder).stdout
-    )
+def test_every_preset_with_adapters_can_be_had(
+    folder: Path, spectrum: Spectrum, preset: str
+) -> None:
+    table = json.loads(spectrum("plan", "scan.json", "--preset", preset, "--json").stdout)
     assert table["lora"]["matrices"]
     assert table["policy"]["name"] == preset
 
 
-def test_a_budget_of_weights_decides_the_share(folder: Path) -> None:
-    done = run_spectrum("plan", "scan.json", "--params", "60k", "--json", cwd=folder)
+def test_a_budget_of_weights_decides_the_share(folder: Path, spectrum: Spectrum) -> None:
+    done = spectrum("plan", "scan.json", "--params", "60k", "--json")
     table = json.loads(done.stdout)
     assert 0 < table["counts"]["train"] <= 60_000
     assert table["policy"]["params"] == 60_000
     share = f"{100 * table['policy']['share']:g}%"
-    again = run_spectrum("plan", "scan.json", "--top", share, "--json", cwd=folder)
+    again = spectrum("plan", "scan.json", "--top", share, "--json")
     assert json.loads(again.stdout)["train"] == table["train"]
-    text = shown(folder, "--params", "60_000")
+    text = shown(spectrum, "--params", "60_000")
     assert "the most that 60,000 weights allow" in text
 
 
-def test_a_budget_of_memory_decides_the_share(folder: Path) -> None:
+def test_a_budget_of_memory_decides_the_share(folder: Path, spectrum: Spectrum) -> None:
     options = ("--batch-size", "1", "--max-length", "16", "--json")
     tables = [
-        json.loads(run_spectrum("plan", "scan.json", "--vram", size, *options, cwd=folder).stdout)
+        json.loads(spectrum("plan", "scan.json", "--vram", size, *options).stdout)
         for size in ("2MiB", "24GB")
     ]
     assert tables[0]["policy"]["vram_bytes"] == 2 * 2**20
@@ -238,9 +245,9 @@ def test_a_count_may_have_a_letter(text: str, value: int) -> None:
     ],
 )
 def test_what_cannot_be_had_is_explained(
-    folder: Path, arguments: tuple[str, ...], message: str
+    folder: Path, spectrum: Spectrum, arguments: tuple[str, ...], message: str
 ) -> None:
-    assert_explained(run_spectrum("plan", "scan.json", *arguments, cwd=folder), message)
+    assert_explained(spectrum("plan", "scan.json", *arguments), message)
 
 
 @pytest.mark.parametrize(
@@ -262,19 +269,19 @@ def test_what_cannot_be_had_is_explained(
     ],
 )
 def test_a_budget_that_makes_no_sense_is_a_usage_error(
-    folder: Path, arguments: tuple[str, ...]
+    folder: Path, spectrum: Spectrum, arguments: tuple[str, ...]
 ) -> None:
-    done = run_spectrum("plan", "scan.json", *arguments, cwd=folder)
+    done = spectrum("plan", "scan.json", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert arguments[0] in done.stderr or arguments[2] in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_imported_result_has_no_forecast_and_no_budget(folder: Path) -> None:
-    done = run_spectrum("plan", "published.json", cwd=folder)
+def test_an_imported_result_has_no_forecast_and_no_budget(folder: Path, spectrum: Spectrum) -> None:
+    done = spectrum("plan", "published.json")
     assert done.returncode == 0
     assert "memory" not in done.stdout
     for budget in (("--vram", "24GiB"), ("--params", "1M")):
-        refused = run_spectrum("plan", "published.json", *budget, cwd=folder)
+        refused = spectrum("plan", "published.json", *budget)
         assert_explained(refused, "not" if budget[0] == "--vram" else "does not say")

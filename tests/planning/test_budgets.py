@@ -1,5 +1,7 @@
 """Budgets: the largest share that fits, found and not guessed."""
 
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,13 @@ def trained(plan: Plan) -> int:
     return plan.counts.train + plan.counts.lora
 
 
+@cache
+def trained_by_share(layers: int) -> list[int]:
+    """How many weights train with each share in steps of 0.5 %."""
+    shares = [step / 200 for step in range(1, 201)]
+    return [trained(make_plan(model(layers), PlanRequest(share=share)).plan) for share in shares]
+
+
 @given(limit=st.integers(2, 20), layers=st.integers(4, 30), preset=st.sampled_from(["spectrum"]))
 @settings(derandomize=True, max_examples=60, deadline=None)
 def test_the_largest_share_that_fits_is_taken(limit: int, layers: int, preset: str) -> None:
@@ -35,10 +44,9 @@ def test_the_largest_share_that_fits_is_taken(limit: int, layers: int, preset: s
     budget = params_budget(limit * SIZE)
     plan = fit_plan(report, PlanRequest(preset=preset), budget).plan
     assert trained(plan) <= limit * SIZE
-    # By trial of every share in steps of 0.5 %: none that fits takes more.
-    shares = [step / 200 for step in range(1, 201)]
-    fitting = [trained(make_plan(report, PlanRequest(share=share)).plan) for share in shares]
-    assert trained(plan) == max(count for count in fitting if count <= limit * SIZE)
+    # By trial of every share: none that fits takes more.
+    counts = trained_by_share(layers)
+    assert trained(plan) == max(count for count in counts if count <= limit * SIZE)
     # And the plan is the one of its own share.
     assert plan.policy.share is not None
     again = make_plan(report, PlanRequest(preset=preset, share=plan.policy.share)).plan

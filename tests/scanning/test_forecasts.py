@@ -25,14 +25,14 @@ from spectrum_ft.scan_forecast_records import (
     KindForecast,
     ScanForecast,
 )
-from spectrum_ft.scanning.calibrating import machine_of, read_calibration
 from spectrum_ft.scanning.compute import SLACK_BYTES, Compute
-from spectrum_ft.scanning.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
-from spectrum_ft.scanning.forecasting import forecast_of_long_scan, forecast_scan
+from spectrum_ft.scanning.estimating.calibrating import machine_of, read_calibration
+from spectrum_ft.scanning.estimating.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
+from spectrum_ft.scanning.estimating.forecasting import forecast_of_long_scan, forecast_scan
+from spectrum_ft.scanning.estimating.measuring_speed import SHAPES, shapes_for, speeds_from
+from spectrum_ft.scanning.estimating.schedules import Task, makespan
 from spectrum_ft.scanning.jobs import ScanJob, prepare_scan
-from spectrum_ft.scanning.measuring_speed import SHAPES, shapes_for, speeds_from
 from spectrum_ft.scanning.needs import bytes_needed
-from spectrum_ft.scanning.schedules import Task, makespan
 from spectrum_ft.spectra.solvers import CpuSolver
 from spectrum_ft_cli.scan_forecast import estimate, say_forecast
 from spectrum_ft_cli.talk import Talk

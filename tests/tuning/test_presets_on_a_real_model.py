@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-STEPS = 8
+STEPS = 4
 
 # Loads models as any tool would, each in a process of its own that never saw the run. Those are
 # forked after the imports, which take ten seconds.
@@ -184,8 +184,8 @@ def test_a_preset_trains_its_plan_and_merges_into_the_same_model(
 ) -> None:
     plan = make_plan(report, PlanRequest(preset=preset, share=share)).plan
     settings = TrainSettings(
-        data=str(banking77_messages(tmp_path / "train.jsonl", n=32)),
-        eval_data=str(banking77_messages(tmp_path / "test.jsonl", n=16, split="test")),
+        data=str(banking77_messages(tmp_path / "train.jsonl", n=16)),
+        eval_data=str(banking77_messages(tmp_path / "test.jsonl", n=8, split="test")),
         lr=lr if preset != "qlora-paper" else 2e-5,
         lora_lr=1e-3,
         max_steps=STEPS,

@@ -146,11 +146,11 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
 def test_a_gzip_bomb_stops_before_it_has_unpacked(tmp_path: Path) -> None:
     blank = gzip.compress(b"\n" * 2**26)
     inside = gzip.compress(b'{"text": "' + b"a" * 2**26)
-    start = time.monotonic()
+    start = time.process_time()
     for packed in (blank, inside, gzip.compress(LINE) + blank):
         error = refusal(write(tmp_path / "bomb.jsonl.gz", packed))
         assert "unpacks to more than 100 times its size" in error.message
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5  # whatever else the machine does
 
 
 def test_a_line_without_an_end_is_refused_at_the_limit(

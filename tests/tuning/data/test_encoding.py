@@ -304,10 +304,10 @@ def test_the_real_model_learns_the_categories_of_banking77(smollm2: Path, tmp_pa
 
 def test_all_of_banking77_is_encoded_in_seconds(smollm2: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
-    start = time.monotonic()
+    start = time.process_time()
     rows = read_rows(
         str(shared_or_skip("banking77/train.csv")), {"text": "instruction", "category": "output"}
     )
     summary = encode(rows, tokenizer, max_length=256).summary
-    assert time.monotonic() - start < 10  # about 2 s on two idle cores
+    assert time.process_time() - start < 10  # about 2 s
     assert (summary.kept, summary.truncated, summary.dropped) == (10_003, 0, 0)

@@ -164,7 +164,9 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(tree=TREES)
 def test_any_tree_comes_back_exactly(tmp_path: Path, tree: object) -> None:
     assert_survives(tmp_path, tree)

@@ -12,16 +12,16 @@ from spectrum_ft.checkpoints.weight_files import LocalFile
 from spectrum_ft.environment import command_line, current_environment
 from spectrum_ft.errors import ComputeError
 from spectrum_ft.scan_forecast_records import KindForecast, ScanForecast
-from spectrum_ft.scanning.calibrating import calibrate
 from spectrum_ft.scanning.compute import Compute, budget_for
-from spectrum_ft.scanning.costs import KEEPING_SECONDS, Cost, Speeds
 from spectrum_ft.scanning.devices import solvers_for
+from spectrum_ft.scanning.estimating.calibrating import calibrate
+from spectrum_ft.scanning.estimating.costs import KEEPING_SECONDS, Cost, Speeds
+from spectrum_ft.scanning.estimating.measuring_speed import measure_reading, shapes_for, speeds_from
+from spectrum_ft.scanning.estimating.schedules import Task, makespan
 from spectrum_ft.scanning.jobs import ScanJob
 from spectrum_ft.scanning.local_engine import THREADS_PER_SLOT, batches
-from spectrum_ft.scanning.measuring_speed import measure_reading, shapes_for, speeds_from
 from spectrum_ft.scanning.needs import bytes_needed
 from spectrum_ft.scanning.scans import model_info
-from spectrum_ft.scanning.schedules import Task, makespan
 from spectrum_ft.spectra.solvers import METHODS, CpuSolver
 
 CALIBRATION_SECONDS = 15.0
@@ -30,7 +30,7 @@ CALIBRATION_SECONDS = 15.0
 SOON_SECONDS = 30.0
 """A scan that may take less is begun without a word; what is assumed may be off by half."""
 
-GROWTH_BYTES = 72 * 2**20
+GROWTH_BYTES = 44 * 2**20
 """What a process grows by in a scan of the smallest model: stacks, buffers, libraries' own."""
 
 _SHARE = 0.05

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from spectrum_ft.checkpoints.checkpoint import content_digest
 from spectrum_ft.checkpoints.dequantizing import decode
 from spectrum_ft.checkpoints.tensors import TensorEntry
-from spectrum_ft.scanning.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
+from spectrum_ft.scanning.estimating.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
 from spectrum_ft.spectra.solvers import METHODS, OutOfDeviceMemoryError, Solver
 
 Shape = tuple[int, int]

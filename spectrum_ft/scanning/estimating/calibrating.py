@@ -15,7 +15,7 @@ import scipy
 from spectrum_ft.cache_folder import cache_folder
 from spectrum_ft.errors import OutputError, RecordError
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
-from spectrum_ft.scanning.measuring_speed import SHAPES, Shape, measure
+from spectrum_ft.scanning.estimating.measuring_speed import SHAPES, Shape, measure
 from spectrum_ft.spectra.solvers import Solver
 from spectrum_ft.writing import make_folder, write_file
 
