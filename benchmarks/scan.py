@@ -39,6 +39,9 @@ BARS = {
 }
 """How many times less than the reference a model should take, of which row."""
 
+QUIET_LOAD = 0.5
+"""The most load at the start at which a ratio of times means something."""
+
 
 def take_turns(
     sides: Mapping[str, Callable[[], Run]], *, runs: int, warm_up: bool
@@ -109,6 +112,8 @@ def show_bar(record: dict[str, Any]) -> None:
     ratio = record["peer_over_ours"].get("reference", {}).get(row)
     if ratio is not None:
         verdict = "met" if ratio >= times else "missed"
+        if record["machine"]["load_at_start"] > QUIET_LOAD:
+            verdict = "cannot be told on a busy machine"
         click.echo(f"\nbar: x{times} of {ROWS[row][0].partition(',')[0]}: {verdict}, x{ratio:.2f}")
 
 
@@ -122,9 +127,9 @@ def show_bound(peak_mb: float, bound: dict[str, float]) -> None:
 
 
 def spread(figure: dict[str, float], decimals: int) -> str:
-    """`median (min-max)`."""
+    """`median (min-max)`, or the only figure."""
     middle, low, high = (f"{figure[key]:,.{decimals}f}" for key in ("median", "min", "max"))
-    return f"{middle} ({low}-{high})"
+    return middle if low == high else f"{middle} ({low}-{high})"
 
 
 def find_model(model: Path | None, layer: str | None, scratch: str) -> tuple[str, str]:

@@ -49,13 +49,25 @@ def two_nodes() -> Iterator[str]:
         process.stdout.close()
 
 
-def kill_a_worker(task: str, *, patience: float = 60.0) -> bool:
-    """Kill one process that runs a Ray task of that name; False if none does within `patience`."""
-    deadline = time.monotonic() + patience
+def kill_a_worker(task: str) -> bool:
+    """Kill one process that runs a Ray task of that name; False if none does for a minute."""
+    process = _worker(task)
+    if process is None:
+        return False
+    process.kill()
+    return True
+
+
+def seen_working(task: str) -> bool:
+    """Whether some process runs a Ray task of that name, within a minute."""
+    return _worker(task) is not None
+
+
+def _worker(task: str) -> psutil.Process | None:
+    deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline:
         for process in psutil.process_iter(["cmdline"]):
             if process.info["cmdline"] and f"ray::{task}" in process.info["cmdline"][0]:
-                process.kill()
-                return True
+                return process
         time.sleep(0.01)
-    return False
+    return None

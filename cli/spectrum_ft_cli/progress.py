@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from spectrum_ft.records import ScannedMatrix, SkippedTensor
+from spectrum_ft.scanning.compute import memory_for
 from spectrum_ft.scanning.jobs import ScanJob
 from spectrum_ft.scanning.scans import Scanned
 from spectrum_ft_cli.talk import Talk
@@ -21,7 +22,13 @@ def follow(scanned: Iterator[Scanned], job: ScanJob, talk: Talk) -> Results:
         finished = list(scanned)
     reused = sum(item.reused for item in finished)
     earlier = f" {reused} of them were known from earlier scans." if reused else ""
-    talk.say(f"Scanned {total} matrices.{earlier}")
+    talk.say(f"Scanned {len(finished)} matrices.{earlier}")
+    lacking = [item.lacking_bytes for item in finished if item.lacking_bytes]
+    if lacking:
+        enough = memory_for(max(lacking))
+        talk.say(
+            f"{len(lacking)} of them lacked memory and were left out; --memory {enough} is enough."
+        )
     return [item.result for item in finished]
 
 

@@ -6,12 +6,13 @@ import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectrum_ft.checkpoints.config_file import CONFIG, read_config_table
-from spectrum_ft.checkpoints.dequantizing import decode
+from spectrum_ft.checkpoints.dequantizing import decode, unreadable_type
 from spectrum_ft.checkpoints.folder import (
     HEADER_READERS,
     PICKLE_SUFFIXES,
@@ -68,8 +69,11 @@ def read_bytes(entry: TensorEntry) -> NDArray[np.uint8]:
 
 def content_digest(raw: NDArray[np.uint8], entry: TensorEntry) -> str:
     """SHA-256 over the tensor's type, layout, shape and bytes, in hex: what decides its values."""
-    layout = f" {entry.packing.layout}" if entry.packing else ""
-    digest = hashlib.sha256(f"{entry.dtype}{layout} {list(entry.shape)}\n".encode())
+    packing = ""
+    if entry.packing:
+        parts = [f"{other.dtype} {list(other.shape)}" for other in entry.companions]
+        packing = f" ({entry.packing.layout}; {'; '.join(parts)})"
+    digest = hashlib.sha256(f"{entry.dtype}{packing} {list(entry.shape)}\n".encode())
     digest.update(raw.data)
     return digest.hexdigest()
 
@@ -112,9 +116,24 @@ def open_checkpoint(source: str, *, allow_pickle: bool = False, stream: bool = F
     entries = _read_path(path, allow_pickle=allow_pickle)
     if not entries:
         raise CheckpointError(f"{path}: holds no tensors", "download the checkpoint again")
-    has_config = (path / CONFIG).exists()
-    entries = recognise(entries, read_config_table(path) if has_config else {})
+    entries = recognise(entries, _config_beside(path, entries))
     return _checkpoint(source, revision, entries, note)
+
+
+def _config_beside(path: Path, entries: Iterable[TensorEntry]) -> Mapping[str, Any]:
+    """The config in the folder `path`, or in that of the file `path`; {} where there is none.
+
+    A damaged one is an error only where the weights may be quantized: otherwise nothing asks.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not (folder / CONFIG).exists():
+        return {}
+    try:
+        return read_config_table(folder)
+    except CheckpointError:
+        if any(unreadable_type(entry.dtype) for entry in entries):
+            raise
+        return {}
 
 
 def _checkpoint(

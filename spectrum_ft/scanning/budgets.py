@@ -1,6 +1,7 @@
 """A budget of memory that several workers share."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ class MemoryBudget:
         self.total = total
         self._left = total
         self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
 
     @contextmanager
     def reserve(self, num_bytes: int) -> Iterator[None]:
@@ -21,9 +23,13 @@ class MemoryBudget:
         other for ever.
         """
         assert num_bytes <= self.total
+        ticket = object()  # in turn, or a large request would wait while small ones pass it by
         with self._changed:
-            self._changed.wait_for(lambda: num_bytes <= self._left)
+            self._queue.append(ticket)
+            self._changed.wait_for(lambda: self._queue[0] is ticket and num_bytes <= self._left)
+            self._queue.popleft()
             self._left -= num_bytes
+            self._changed.notify_all()
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """What a scan computes with: how many workers, how much memory, which device, which engine."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,9 @@ FREE_SHARE = 0.75
 
 SLACK_BYTES = 96 * 2**20
 """What the process itself grows by while it scans: stacks, buffers, the results."""
+
+
+_STEP_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +60,36 @@ def open_engine(compute: Compute) -> Engine:
     return LocalEngine(compute)
 
 
+def own_bytes() -> int:
+    """What the program takes besides matrices, as things stand."""
+    return int(psutil.Process().memory_info().rss) + SLACK_BYTES
+
+
+def memory_for(num_bytes: int) -> str:
+    """What to pass as --memory for workers to have `num_bytes`, in steps of 32 MiB.
+
+    The program's own part differs by a little from run to run.
+    """
+    steps = math.ceil((num_bytes + own_bytes() + 4 * 2**20) / _STEP_BYTES)
+    return f"{steps * _STEP_BYTES // 2**20}MiB"
+
+
 def budget_for(targets: tuple[Target, ...], compute: Compute) -> int:
     """The bytes that the workers may hold together.
 
     Raises `ComputeError` if that was limited to less than the largest matrix takes.
     """
-    least = max(bytes_needed(target.entry, METHODS[0]) for target in targets)
     if compute.memory_bytes is None:
-        # Nobody set a limit: a scan that may swap is better than none.
-        return max(least, int(FREE_SHARE * psutil.virtual_memory().available))
-    own = psutil.Process().memory_info().rss + SLACK_BYTES
+        # Nobody set a limit: a scan that may swap is better than one that leaves matrices out.
+        most = max(bytes_needed(t.entry, method) for t in targets for method in METHODS)
+        return max(most, int(FREE_SHARE * psutil.virtual_memory().available))
+    # The last method is seldom needed, and left to the matrices that ask for it.
+    least = max(bytes_needed(t.entry, method) for t in targets for method in METHODS[:-1])
+    own = own_bytes()
     if compute.memory_bytes < own + least:
         raise ComputeError(
             f"{shown_bytes(compute.memory_bytes)} of memory are too little: the largest matrix "
             f"takes {shown_bytes(least)}, the program {shown_bytes(own)}",
-            f"pass --memory {shown_bytes(own + least + 2**20).replace(' ', '')} or more",
+            f"pass --memory {memory_for(least)} or more",
         )
     return compute.memory_bytes - own

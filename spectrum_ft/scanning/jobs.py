@@ -17,6 +17,10 @@ MATRIX_RANKS = (2, 3)
 """The numbers of axes that are scored: a matrix, and a stack of them, one for each expert."""
 
 
+MAX_STACK = 16_384
+"""The most matrices in one tensor that are scored one by one: many times what a mixture has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One matrix to score: a tensor, or one expert's slice of a 3-D one."""
@@ -78,11 +82,19 @@ def prepare_scan(
         reasons = sorted({tensor.reason for tensor in skipped})
         raise CheckpointError(
             f"{checkpoint.source}: no matrix to score ({'; '.join(reasons[:3])})",
-            "name what to score with --kinds" if not kinds else "choose other kinds",
+            _way_out(checkpoint, kinds),
         )
     return ScanJob(
         checkpoint=checkpoint, targets=tuple(targets), skipped=tuple(skipped), score=score
     )
+
+
+def _way_out(checkpoint: Checkpoint, kinds: Sequence[str]) -> str:
+    if kinds:
+        return "choose other kinds"
+    if any(entry.packing and entry.packing.reason for entry in checkpoint.entries):
+        return "scan the model that it was made from"
+    return "name what to score with --kinds"
 
 
 def largest_first(targets: Sequence[Target]) -> list[Target]:
@@ -111,6 +123,10 @@ def _reason_to_skip(entry: TensorEntry, place: Place, kinds: Sequence[str]) -> s
         return f"{len(entry.shape)}-D tensor"
     if len(entry.shape) == 3 and min(entry.shape[1:]) < THIN_EXTENT:
         return f"a stack of {entry.shape[1]} x {entry.shape[2]} kernels"
+    if len(entry.shape) == 3 and entry.shape[0] > MAX_STACK:
+        return (
+            f"a stack of {entry.shape[0]:,} matrices; at most {MAX_STACK:,} are taken for experts"
+        )
     if kinds:
         return None if matches(kinds, place.kind) else "kind not asked for"
     return None if place.role == "block" else f"outside the blocks ({place.role})"

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import groupby
 
-from threadpoolctl import threadpool_limits
-
 from spectrum_ft.heap import return_large_blocks
+from spectrum_ft.scanning.blas_threads import one_blas_thread
 from spectrum_ft.scanning.budgets import MemoryBudget
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.devices import solvers_for
@@ -68,7 +67,7 @@ class LocalEngine:
             return worker.solve(batch)
 
         executor = ThreadPoolExecutor(seats.qsize(), "scan", initializer=take_seat)
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             futures = {executor.submit(solve, b) for b in batches(job.targets, self._solvers[0])}
             yield from _as_finished(futures, executor, store)
 

@@ -25,7 +25,7 @@ def bytes_needed(entry: TensorEntry, method: Method) -> int:
         narrowed = 4 * p * q if per_value == 8 else 0
         return max(reading, values + narrowed + 4 * p * (p + _WORK_COLUMNS))
     if method == "gram64":
-        panels = 2 * max(PANEL_BYTES, 8 * p)
+        panels = min(max(PANEL_BYTES, 8 * p), 8 * p * q)
         return max(reading, values + 8 * p * (p + _WORK_COLUMNS) + panels)
     double = 8 * p * q
     return max(reading, values + double, 2 * double + 8 * p * (p + _WORK_COLUMNS))

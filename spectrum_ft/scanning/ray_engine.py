@@ -7,6 +7,7 @@ worker dies is started again elsewhere.
 
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from spectrum_ft.errors import ComputeError, SpectrumError
+from spectrum_ft.scanning.blas_threads import one_blas_thread
 from spectrum_ft.scanning.budgets import MemoryBudget
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.jobs import ScanJob, Target, largest_first
@@ -30,6 +30,8 @@ RETRIES = 3
 
 AHEAD = 2
 """Tasks that are waiting or running, in units of the cluster's processors."""
+
+_IMPORTS_BYTES = 100 * 2**20
 
 _KNOCK_SECONDS = 10.0
 
@@ -60,7 +62,7 @@ class RayEngine:
     def solve_all(self, job: ScanJob, store: SpectraStore) -> Iterator[Solved]:
         """Every target as it is finished, largest first; see `Engine`."""
         with self._cluster():
-            self._check_memory(job)
+            self._check_nodes(job)
             yield from self._as_finished(job, store)
 
     @contextmanager
@@ -70,8 +72,7 @@ class RayEngine:
             yield
             return
         try:
-            _knock(os.environ.get("RAY_ADDRESS", ""))
-            self._ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            self._connect(os.environ.get("RAY_ADDRESS", ""))
         except (OSError, RuntimeError, ValueError) as fault:
             where = os.environ.get("RAY_ADDRESS", "a new one")
             raise ComputeError(
@@ -83,9 +84,29 @@ class RayEngine:
         finally:
             self._ray.shutdown()
 
-    def _check_memory(self, job: ScanJob) -> None:
-        # Ray would wait for ever for a node that can take it.
-        most = max(node["Resources"].get("memory", 0.0) for node in self._ray.nodes())
+    def _connect(self, address: str) -> None:
+        """Join the cluster at `address`, or start one that only this machine can reach."""
+        alone: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+        at_termination = signal.getsignal(signal.SIGTERM)
+        _knock(address)
+        self._ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else alone),
+        )
+        # Ray puts its own in the place of ours, and then dies with a dump.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_termination)
+
+    def _check_nodes(self, job: ScanJob) -> None:
+        """Raise `ComputeError` for a job that Ray would let wait for ever."""
+        resources = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if max((node.get("CPU", 0.0) for node in resources), default=0.0) < 1.0:
+            raise ComputeError(
+                "no node of the Ray cluster has a processor to lend", "add nodes: `ray start`"
+            )
+        most = max(node.get("memory", 0.0) for node in resources if node.get("CPU", 0.0) >= 1.0)
         needed = max(map(_needed, job.targets))
         if most < needed:
             raise ComputeError(
@@ -111,7 +132,7 @@ class RayEngine:
                     start(target, known)
                 if not running:
                     return
-                (ready, *_), _ = ray.wait(list(running), num_returns=1)
+                ready = self._first(running)
                 target = running.pop(ready)
                 solved = self._collect(ready, target, job, store)
                 if solved is None:
@@ -125,10 +146,19 @@ class RayEngine:
             for task in done:
                 self._keep_if_whole(task, running[task], job, store)
 
+    def _first(self, running: dict[Any, Target]) -> Any:
+        """The task that is done next."""
+        try:
+            (ready, *_), _ = self._ray.wait(list(running), num_returns=1)
+        except SystemError as fault:
+            # What a signal's handler raised while Ray waited.
+            raise fault.__cause__ or fault from None
+        return ready
+
     def _room(self, running: int) -> int:
         """How many more tasks to hand to the cluster, which may grow."""
-        processors = int(self._ray.cluster_resources().get("CPU", 1))
-        return max(0, (self._compute.workers or AHEAD * processors) - running)
+        processors = int(self._ray.cluster_resources().get("CPU", 0))
+        return max(1, self._compute.workers or AHEAD * processors) - running
 
     def _collect(
         self, task: Any, target: Target, job: ScanJob, store: SpectraStore
@@ -169,7 +199,8 @@ def _knock(address: str) -> None:
 
 
 def _needed(target: Target) -> int:
-    return bytes_needed(target.entry, METHODS[0])
+    """What a task asks Ray for: all but the last method, which is seldom needed, and itself."""
+    return _IMPORTS_BYTES + max(bytes_needed(target.entry, method) for method in METHODS[:-1])
 
 
 class _KnownToDriverError(Exception):
@@ -197,7 +228,7 @@ def _solve(target: Target, score: str, known: Keys, compute: Compute, folder: st
         slots=threading.Semaphore(1),
     )
     # As in a local scan, so that the result is the same to the bit.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         try:
             (solved,) = worker.solve([target])
         except _KnownToDriverError as found:

@@ -28,6 +28,8 @@ class Scanned:
     """Its scores, or why it has none."""
     reused: bool
     """Whether its spectrum came from the store, so that nothing was computed."""
+    lacking_bytes: int = 0
+    """The memory that it would have needed beyond what the scan may use; 0 if it had enough."""
 
 
 def iter_scan(job: ScanJob, store: SpectraStore, engine: Engine | None = None) -> Iterator[Scanned]:
@@ -39,7 +41,12 @@ def iter_scan(job: ScanJob, store: SpectraStore, engine: Engine | None = None) -
     `ComputeError` where memory or a device is lacking.
     """
     for solved in (engine or open_engine(Compute())).solve_all(job, store):
-        yield Scanned(target=solved.target, result=_result(solved), reused=solved.reused)
+        yield Scanned(
+            target=solved.target,
+            result=_result(solved),
+            reused=solved.reused,
+            lacking_bytes=solved.lacking_bytes,
+        )
 
 
 def scan(
@@ -75,6 +82,7 @@ def scan_report(
     def place(result: Result) -> tuple[int, int]:
         return order[result.name], result.expert or 0
 
+    assert len(results) == len(job.targets)
     matrices = [result for result in results if isinstance(result, ScannedMatrix)]
     skipped = [result for result in results if isinstance(result, SkippedTensor)]
     return ScanReport(

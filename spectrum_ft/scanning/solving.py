@@ -51,6 +51,8 @@ class Solved:
     """Whether something was known, and nothing had to be computed."""
     fallback: bool
     """Whether the device had no room for it, so that the CPU did it."""
+    lacking_bytes: int
+    """The memory that a method would have needed which was out of reach; 0 if none was."""
 
 
 def keep(solved: Solved, store: SpectraStore) -> Solved:
@@ -172,12 +174,16 @@ class Worker:
             f"float32 is not accurate enough, and {method} needs {shown_bytes(needed)}, "
             "more than the memory that the scan may use"
         )
+        search.lacking_bytes = needed
         search.add(fault, method, self._score)
 
 
 def shown_bytes(num_bytes: int) -> str:
     """An amount of memory in the unit that reads best."""
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+    for size, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.3g} {unit}"
+    return f"{num_bytes / 2**10:.0f} KiB"
 
 
 def _groups(searches: Sequence["_Search"]) -> list[list["_Search"]]:
@@ -196,6 +202,7 @@ class _Search:
         self.solver = solver
         self.digest = ""
         self.done = False
+        self.lacking_bytes = 0
         self._own_solver = solver
         self._raw: list[NDArray[np.uint8]] = []
         self._computed: dict[tuple[Method, str], Values] = {}
@@ -251,4 +258,5 @@ class _Search:
             computed=self._computed,
             reused=self._known and not self._computed,
             fallback=self.solver is not self._own_solver,
+            lacking_bytes=self.lacking_bytes,
         )

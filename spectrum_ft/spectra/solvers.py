@@ -186,6 +186,7 @@ def _gram_float64(matrix: Matrix) -> NDArray[np.float64]:
     for begin in range(0, q, rows):
         panel = np.ascontiguousarray(tall[begin : begin + rows], dtype=np.float64)  # (rows, p)
         add_gram(panel, gram, of="columns")
+        del panel  # or it would live on while the next one is made
     return gram
 
 

@@ -95,7 +95,12 @@ class SpectraStore:
                 ).fetchone()
         except sqlite3.DatabaseError:  # a damaged page
             return None
-        if row is None or _checksum(digest, method, row[0]) != row[1]:
+        # One bit of a row's header makes a text of a blob.
+        if (
+            row is None
+            or not isinstance(row[0], bytes)
+            or _checksum(digest, method, row[0]) != row[1]
+        ):
             return None
         return np.frombuffer(row[0], dtype="<f8").astype(np.float64)
 
@@ -116,9 +121,11 @@ class SpectraStore:
                     rows,
                 )
         except sqlite3.Error as fault:
+            damaged = type(fault) is sqlite3.DatabaseError
+            remedy = "delete that file" if damaged else "make room there and check its permissions"
             raise OutputError(
                 f"{self.path}: a spectrum cannot be kept ({fault})",
-                "make room there, or pass --no-cache; what was kept so far is safe",
+                f"{remedy}, or pass --no-cache",
             ) from None
         self._known |= {(digest, *key) for key in spectra}
 

@@ -32,6 +32,9 @@ TYPES = {
 SCALE_TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float8_e8m0fnu]
 
 
+FP8 = {"quant_method": "fp8"}
+
+
 def random_float8(*shape: int, seed: int = 0) -> torch.Tensor:
     """Finite 8-bit floats, all equally likely."""
     chance = torch.Generator().manual_seed(seed)
@@ -161,8 +164,7 @@ def test_the_scales_of_turned_experts_are_those_of_their_columns(
 
 
 def test_other_scales_in_a_module_are_left_alone(tmp_path: Path) -> None:
-    others = {"a.input_scale": torch.ones(1), "a.activation_scale": torch.ones(1)}
-    others |= {"attn.k_scale": torch.ones(()), "attn.v_scale": torch.ones(())}
+    others = {"attn.k_scale": torch.ones(()), "attn.v_scale": torch.ones(())}
     tensors = {"a.weight": random_float8(8, 8), "a.weight_scale": torch.ones(1), **others}
     entries = recognised(tmp_path, tensors)
     assert set(entries) == {"a.weight", *others}
@@ -195,9 +197,9 @@ def test_scales_that_do_not_fit_are_named_with_both_shapes(
 ) -> None:
     tensors = {"a.weight": random_float8(300, 100), "a.weight_scale_inv": torch.ones(shape)}
     if shape == (3, 1):  # the one that fits
-        assert values_of(recognised(tmp_path, tensors)["a.weight"]).shape == (300, 100)
+        assert values_of(recognised(tmp_path, tensors, FP8)["a.weight"]).shape == (300, 100)
         return
-    reason = reason_of(recognised(tmp_path, tensors)["a.weight"])
+    reason = reason_of(recognised(tmp_path, tensors, FP8)["a.weight"])
     assert f"weight_scale_inv {list(shape)} does not fit a weight [300, 100]" in reason
 
 
@@ -236,7 +238,7 @@ def test_a_scale_that_is_no_scale_gives_no_number(tmp_path: Path, bad: float) ->
     scale = torch.ones(2, 2)
     scale[1, 0] = bad
     tensors = {"a.weight": torch.full((256, 200), 2.0).to(torch.float8_e4m3fn)}
-    entry = recognised(tmp_path, {**tensors, "a.weight_scale_inv": scale})["a.weight"]
+    entry = recognised(tmp_path, {**tensors, "a.weight_scale_inv": scale}, FP8)["a.weight"]
     values = values_of(entry)
     assert not np.isfinite(values[128:, :128]).any()
     assert np.array_equal(values[:128], np.full((128, 200), 2.0))
@@ -277,7 +279,8 @@ def test_any_two_shapes_give_values_or_a_reason(weight: list[int], scale: list[i
 
 
 def test_unpacking_holds_little_beside_the_result(tmp_path: Path) -> None:
-    entry = recognised(tmp_path, float8_tensors("a.weight", random_matrix(2000, 2100)))["a.weight"]
+    tensors = float8_tensors("a.weight", random_matrix(2000, 2100))
+    entry = recognised(tmp_path, tensors, FP8)["a.weight"]
     raw = read_bytes(entry)
     tracemalloc.start()
     try:

@@ -8,15 +8,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from making import write_llama
+from making import raw_safetensors, tensor_info, write_llama
 from oracles import published_snr, singular_values
-from packed_checkpoints import is_linear, write_4_bit_llama, write_float8_llama
-from spectrum_ft.checkpoints.checkpoint import fingerprint, open_checkpoint, read_tensor
+from packed_checkpoints import (
+    eight_bit_tensors,
+    float8_tensors,
+    four_bit_tensors,
+    is_linear,
+    random_matrix,
+    recognised,
+    write_4_bit_llama,
+    write_float8_llama,
+)
+from spectrum_ft.checkpoints.checkpoint import (
+    content_digest,
+    fingerprint,
+    open_checkpoint,
+    read_bytes,
+    read_tensor,
+)
+from spectrum_ft.checkpoints.dequantizing import unreadable_reason
+from spectrum_ft.errors import CheckpointError
 from spectrum_ft.planning.making import make_plan
 from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore
 
@@ -174,3 +193,63 @@ def test_records_of_slices_are_told_apart(tmp_path: Path) -> None:
     first: ScannedMatrix = fresh_scan(tmp_path).matrices[0]
     assert replace(first, expert=1) != first
     assert first.extents == (first.shape[-2], first.shape[-1])
+
+
+@pytest.mark.parametrize("packing", ["FP8", "NF4", "int8"])
+def test_the_same_bytes_of_a_scale_in_another_type_are_another_content(
+    tmp_path: Path, packing: str
+) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    weight = random_matrix(128, 128)
+    tensors, scale = {
+        "FP8": (float8_tensors(name, weight), f"{name}_scale_inv"),
+        "NF4": (four_bit_tensors(name, weight, nested=False), f"{name}.absmax"),
+        "int8": (eight_bit_tensors(name.removesuffix(".weight"), weight), f"{name[:-6]}SCB"),
+    }[packing]
+    bits = tensors[scale].to(torch.bfloat16)
+    digests = set()
+    for dtype in (torch.bfloat16, torch.float16):
+        entries = recognised(tmp_path / str(dtype), {**tensors, scale: bits.view(dtype)})
+        if entries[name].packing is None or unreadable_reason(entries[name]) is not None:
+            continue  # this scheme takes no such scale
+        digests.add(content_digest(read_bytes(entries[name]), entries[name]))
+    assert len(digests) in (0, 2)
+
+
+def test_a_single_file_is_read_by_the_config_beside_it(tmp_path: Path) -> None:
+    write_float8_llama(tmp_path, layers=1, hidden=192, block=(96, 96))
+    folder = fresh_scan(tmp_path)
+    assert folder.matrices
+    single = fresh_scan(tmp_path / "model.safetensors")
+    assert [m.scores for m in single.matrices] == [m.scores for m in folder.matrices]
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"without its config\.json") as caught:
+        fresh_scan(tmp_path / "model.safetensors")
+    assert caught.value.hint == "scan the model that it was made from"
+
+
+def test_scales_of_activations_are_no_part_of_the_model(tmp_path: Path) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    tensors = float8_tensors(name, random_matrix(128, 128))
+    more = {name.replace("weight", "input_scale"): torch.ones(1)}
+    assert set(recognised(tmp_path, {**tensors, **more})) == {name}
+
+
+def test_a_tensor_of_a_million_slices_is_no_mixture(tmp_path: Path) -> None:
+    name = "model.layers.0.mlp.experts.down_proj"
+    start = raw_safetensors({name: tensor_info("F16", (1_000_000, 16, 16))})
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(start)
+        file.truncate(len(start) + 2 * 256_000_000)
+    with pytest.raises(CheckpointError, match="a stack of 1,000,000 matrices"):
+        prepare_scan(open_checkpoint(str(tmp_path)))
+
+
+def test_a_damaged_config_matters_only_where_weights_are_quantized(tmp_path: Path) -> None:
+    write_llama(tmp_path / "plain", layers=1)
+    write_float8_llama(tmp_path / "packed", layers=1)
+    for folder in (tmp_path / "plain", tmp_path / "packed"):
+        (folder / "config.json").write_text("{")
+    assert fresh_scan(tmp_path / "plain").matrices
+    with pytest.raises(CheckpointError, match="not JSON"):
+        fresh_scan(tmp_path / "packed")

@@ -136,3 +136,47 @@ def peak_of(*arguments: str) -> int:
 
 def test_skipped_slices_say_which_they_are() -> None:
     assert SkippedTensor(name="w", shape=(2, 3, 4), reason="all zero", expert=1).expert == 1
+
+
+def test_a_small_matrix_is_not_charged_for_a_large_panel(tmp_path: Path) -> None:
+    write_llama(tmp_path, layers=1)
+    (target, *_) = prepare_scan(open_checkpoint(str(tmp_path))).targets
+    small = target.entry.num_params * 8
+    assert bytes_needed(target.entry, "gram64") < 6 * small
+
+
+def test_without_a_limit_no_method_is_out_of_reach(tmp_path: Path) -> None:
+    write_llama(tmp_path, layers=1)
+    targets = prepare_scan(open_checkpoint(str(tmp_path))).targets
+    assert budget_for(targets, Compute()) >= max(
+        bytes_needed(target.entry, method) for target in targets for method in METHODS
+    )
+
+
+def test_a_large_request_is_not_passed_by_small_ones_for_ever() -> None:
+    budget = MemoryBudget(10)
+    order: list[str] = []
+    first_in, may_leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with budget.reserve(5):
+            first_in.set()
+            may_leave.wait(10)
+
+    def take(name: str, amount: int) -> None:
+        with budget.reserve(amount):
+            order.append(name)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    first_in.wait(10)
+    large = threading.Thread(target=take, args=("large", 10))
+    large.start()
+    time.sleep(0.2)  # until it waits
+    small = threading.Thread(target=take, args=("small", 5))
+    small.start()
+    time.sleep(0.2)
+    may_leave.set()
+    for thread in (holder, large, small):
+        thread.join(10)
+    assert order == ["large", "small"]

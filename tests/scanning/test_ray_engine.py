@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import pytest
 
 from making import raw_safetensors, tensor_info, write_llama
 from program import PROGRAM, assert_explained, run_spectrum
-from ray_cluster import kill_a_worker, two_nodes
+from ray_cluster import kill_a_worker, seen_working, two_nodes
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.scanning.compute import Compute
@@ -101,7 +102,7 @@ def test_a_matrix_that_no_node_has_memory_for_is_refused(address: str, tmp_path:
         "scan", tmp_path / "model.safetensors", "--engine", "ray",
         env={"RAY_ADDRESS": address, "PYTHONWARNINGS": "default"},
     )  # fmt: skip
-    assert_explained(done, "no node of the Ray cluster has more than 4.0 GiB to lend")
+    assert_explained(done, "no node of the Ray cluster has more than 4 GiB to lend")
 
 
 def test_what_a_node_finds_wrong_is_told_as_in_a_local_scan(tmp_path: Path) -> None:
@@ -113,3 +114,17 @@ def test_what_a_node_finds_wrong_is_told_as_in_a_local_scan(tmp_path: Path) -> N
     sent = pickle.loads(pickle.dumps(caught.value))
     assert (sent.message, sent.hint) == (caught.value.message, caught.value.hint)
     assert sent.hint == "scan it when nothing writes to it"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_scan_on_ray_keeps_its_work_and_says_so(
+    address: str, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    write_llama(tmp_path / "model", layers=6, hidden=1024)
+    process = start(tmp_path, {"RAY_ADDRESS": address, "PYTHONWARNINGS": "default"})
+    assert seen_working("_solve")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert said.splitlines()[-1].startswith("Interrupted. The matrices scored so far are kept")
+    assert "***" not in said

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from making import write_llama
 from oracles import published_snr, singular_values
@@ -118,7 +119,7 @@ def test_a_renamed_and_partly_changed_model_computes_only_what_changed(tmp_path:
 
 
 def test_a_scan_that_is_abandoned_keeps_what_it_finished(tmp_path: Path) -> None:
-    write_llama(tmp_path / "model", layers=6)
+    write_llama(tmp_path / "model", layers=12, hidden=256)
     job = prepare_scan(open_checkpoint(str(tmp_path / "model")))
     with SpectraStore(tmp_path / "store") as store:
         scanning = iter_scan(job, store, open_engine(Compute(workers=2)))
@@ -341,3 +342,33 @@ def test_a_file_that_changes_under_the_scan_stops_it(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50_000])
     with pytest.raises(CheckpointError, match="changed since its header was read"):
         list(iter_scan(job, SpectraStore(None)))
+
+
+def test_two_scans_at_once_do_not_change_each_others_bits(tmp_path: Path) -> None:
+    write_llama(tmp_path / "one", layers=2, hidden=320)
+    write_llama(tmp_path / "other", layers=1, hidden=320, seed=1)
+    alone = {m.name: m for m in fresh_scan(tmp_path / "one").matrices}
+    limits = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    jobs = [prepare_scan(open_checkpoint(str(tmp_path / name))) for name in ("other", "one")]
+    other, one = (iter_scan(job, SpectraStore(None)) for job in jobs)
+    found = [next(one)]
+    found += [item for _, item in zip(list(other), one, strict=False)]  # the other one ends first
+    found += list(one)
+    assert {item.result.name for item in found} == set(alone)
+    for item in found:
+        assert item.result == alone[item.result.name]
+    now = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert now == limits
+
+
+def test_a_row_whose_type_is_damaged_is_computed_again(tmp_path: Path) -> None:
+    write_llama(tmp_path / "model", layers=1)
+    place = tmp_path / "store"
+    with SpectraStore(place) as store:
+        scan(str(tmp_path / "model"), store=store)
+    with sqlite3.connect(place) as database:
+        database.execute("update spectra set singular_values = 'text'")
+    database.close()
+    job = prepare_scan(open_checkpoint(str(tmp_path / "model")))
+    with SpectraStore(place) as store:
+        assert not any(item.reused for item in iter_scan(job, store))

@@ -20,6 +20,13 @@ from spectrum_ft.tuning.runs.step_folders import step_folder, verify_step
 from spectrum_ft.tuning.training import prepare_training
 from tiny_models import write_messages, write_tiny_llama
 
+pytestmark = [
+    pytest.mark.slow,
+    # PEFT and TRL use what transformers is about to rename.
+    pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated"),
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),
+]
+
 PROGRAM = Path(__file__).with_name("interrupted_runs.py")
 STEPS = 10
 
@@ -73,7 +80,6 @@ def contents(run: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "ways"),
     [
@@ -96,7 +102,6 @@ def test_interrupted_in_every_step_a_run_is_the_same_bit_for_bit(
     assert [line["step"] for line in metrics(folder / "undisturbed")] == [*range(1, STEPS + 1)]
 
 
-@pytest.mark.slow
 def test_without_the_random_state_a_run_is_not_resumed(folder: Path) -> None:
     assert codes(runs(folder, "spectrum", "killed-once")) == {"killed-once": [-9]}
     run = folder / "killed-once"

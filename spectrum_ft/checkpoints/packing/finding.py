@@ -27,6 +27,8 @@ class Found(NamedTuple):
     """The stored tensor that has its bytes, and whose place it takes."""
     entry: TensorEntry
     """The weight as the model knows it; its companions are no tensors of their own any more."""
+    beside: frozenset[str] = frozenset()
+    """Stored tensors that serve computing with it and are no part of the model either."""
 
 
 class UnfitError(Exception):

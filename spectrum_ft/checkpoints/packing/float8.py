@@ -25,7 +25,7 @@ from spectrum_ft.checkpoints.packing.finding import (
     short,
 )
 from spectrum_ft.checkpoints.packing.refused import Refused
-from spectrum_ft.checkpoints.packing.settings import Settings
+from spectrum_ft.checkpoints.packing.settings import DEFAULT_BLOCK, Settings
 from spectrum_ft.checkpoints.tensors import TensorEntry
 
 # Mantissa bits, the exponent's bias, and which bytes are no numbers: `FN` has no infinities, `UZ`
@@ -45,6 +45,8 @@ _POWERS = frozenset({"F8_E8M0", "U8"})
 _MX_BLOCK = (1, 32)  # OCP Microscaling Formats v1.0, table 1
 # Where the scale of `X.weight`, and of a parameter that is not called so, may be.
 _OF_MODULES = ("weight_scale_inv", "weight_scale", "scale", "qscale_weight")
+# Fixed scales of what goes in and out: they serve computing in 8 bits and are no weights.
+_OF_ACTIVATIONS = ("input_scale", "output_scale", "activation_scale")
 _OF_PARAMETERS = ("_scale_inv", "_scale", "_weight_scale")
 
 
@@ -139,7 +141,9 @@ def find_float8(stored: Stored, settings: Settings) -> Iterator[Found]:
     """All that is stored as 8-bit floats, unless it is a scale itself."""
     for name, raw in stored.items():
         if raw.dtype in _FORMATS and not name.endswith(("_scale", "_scale_inv", "_scale_2")):
-            yield Found(name, _put_together(stored, raw, settings))
+            module = name.removesuffix("weight")
+            beside = [module + end for end in _OF_ACTIVATIONS if module + end in stored]
+            yield Found(name, _put_together(stored, raw, settings), frozenset(beside))
 
 
 def _put_together(stored: Stored, raw: TensorEntry, settings: Settings) -> TensorEntry:
@@ -192,7 +196,17 @@ def _block(shape: tuple[int, ...], scale: TensorEntry, settings: Settings) -> tu
             f"{short(scale.name)} {extents(scale.shape)} for a weight {extents(shape)} may stand "
             f"for blocks of {' or '.join(f'{h} x {w}' for h, w in sorted(fitting))}"
         )
-    return fitting.pop()
+    block = fitting.pop()
+    if settings.method is None and block not in {(rows, columns), (rows, 1), (1, columns)}:
+        _check_guess(block, rows, columns)
+    return block
+
+
+def _check_guess(block: tuple[int, int], rows: int, columns: int) -> None:
+    """`UnfitError` if the usual block is taken for want of a config, and others fit as well."""
+    usual = (min(DEFAULT_BLOCK[0], rows), min(DEFAULT_BLOCK[1], columns))
+    if block == usual and (rows % DEFAULT_BLOCK[0] or columns % DEFAULT_BLOCK[1]):
+        raise UnfitError("without its config.json there is no telling how large its blocks are")
 
 
 def _misfit(shape: tuple[int, ...], scale: TensorEntry) -> UnfitError:

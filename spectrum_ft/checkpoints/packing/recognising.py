@@ -30,11 +30,12 @@ def recognise(entries: Sequence[TensorEntry], config: Mapping[str, Any]) -> tupl
     hidden: set[str] = set()
     names = set(stored)
     for find in _FINDERS:
-        for holder, entry in find(stored, settings):
+        for holder, entry, beside in find(stored, settings):
             clashes = entry.name != holder and entry.name in names
             if holder not in found and holder not in hidden and not clashes:
                 found[holder] = entry
                 names.add(entry.name)
                 hidden.update(other.name for other in entry.companions)
+                hidden |= beside
     hidden -= found.keys()
     return tuple(found.get(e.name, e) for e in entries if e.name not in hidden)

@@ -6,7 +6,9 @@ from typing import Any
 
 from typing_extensions import TypeIs
 
-_DEFAULT_BLOCK = (128, 128)  # DeepSeek-V3's, and what transformers takes where nothing is said
+DEFAULT_BLOCK = (128, 128)
+"""DeepSeek-V3's, and what transformers takes where nothing is said."""
+
 _KEYS = ("quantization_config", "compression_config")
 
 
@@ -16,7 +18,7 @@ class Settings:
 
     method: str | None = None
     """`quant_method`, printable and short; None where nothing is said."""
-    blocks: tuple[tuple[int, int], ...] = (_DEFAULT_BLOCK,)
+    blocks: tuple[tuple[int, int], ...] = (DEFAULT_BLOCK,)
     """The (rows, columns) that one scale of an 8-bit float may stand for; empty if unreadable."""
     hides_bytes: bool = False
     """Whether packed 4-bit weights may be stored under the name of a type of floats."""
@@ -44,7 +46,7 @@ def _settings(table: Mapping[str, Any]) -> Settings:
 def _blocks(table: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
     named = [value for value in _named_blocks(table) if value is not None]
     if not named:
-        return (_DEFAULT_BLOCK,)
+        return (DEFAULT_BLOCK,)
     return tuple(dict.fromkeys((v[0], v[1]) for v in named if _is_block(v)))
 
 
