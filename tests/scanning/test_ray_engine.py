@@ -21,7 +21,10 @@ from spectrum_ft.scanning.compute import Compute
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.ray_engine import _solve
 
-pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray")
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray"),
+    pytest.mark.xdist_group("ray"),  # one cluster, whose workers one test kills
+]
 
 
 @pytest.fixture(scope="module")
