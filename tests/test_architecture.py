@@ -75,12 +75,15 @@ def test_parts_of_the_library_import_only_what_they_may(part: str) -> None:
 LARGE = {"tuning": TRAINING_LIBRARIES | {"torch"}, "evaluating": {"torch"}}
 
 # A program of its own, which nothing imports; and what is loaded only where there is a GPU.
-ALONE = ("pickle_child.py", "torch_solver.py", "devices.py")
+ALONE = (
+    *("pickle_child.py", "devices.py"),
+    *("torch_solver.py", "device_lanes.py", "full_precision.py"),
+)
 
 
 def test_the_training_libraries_and_torch_are_imported_only_where_they_may_be() -> None:
     for path in (path for home in PACKAGES.values() for path in home.rglob("*.py")):
-        if path.name in ALONE and "tuning" not in path.parts:
+        if path.name in ALONE and not {"tuning", "evaluating"} & set(path.parts):
             continue
         library = PACKAGES["spectrum_ft"]
         part = path.relative_to(library).parts[0] if library in path.parents else ""

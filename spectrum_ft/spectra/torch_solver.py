@@ -18,7 +18,6 @@ again, whatever else runs; in another batch a matrix may come out differently in
 
 import math
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,9 @@ import numpy as np
 import torch
 
 from spectrum_ft.errors import ComputeError
+from spectrum_ft.spectra.device_lanes import Lane
 from spectrum_ft.spectra.device_memory import DeviceRoom
+from spectrum_ft.spectra.full_precision import NO_TF32
 from spectrum_ft.spectra.solvers import (
     CpuSolver,
     Matrix,
@@ -41,9 +42,6 @@ from spectrum_ft.spectra.solvers import (
 
 CUDA_BACKEND = "cuda-1"
 """Which arithmetic this module does on a GPU, for keys. Raise it when that changes."""
-
-STAGING_BYTES = 4 * 2**20
-"""A piece of a matrix on its way to the device; two for each thread, in pinned host memory."""
 
 _BATCH_BYTES = 64 * 2**20
 """Of one batch in float32. Larger matrices occupy a GPU by themselves."""
@@ -90,7 +88,7 @@ class TorchSolver:
         self._device = torch.device(device)
         self._on_gpu = self._device.type == "cuda"
         self._room = DeviceRoom(_free_bytes(self._device))
-        self._idle: deque[_Lane] = deque()
+        self._idle: deque[Lane] = deque()
         self.backend = CUDA_BACKEND if self._on_gpu else "torch-cpu-1"
         self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else "cpu"
 
@@ -141,67 +139,16 @@ class TorchSolver:
         ]
 
     @contextmanager
-    def _lane(self) -> Iterator["_Lane"]:
+    def _lane(self) -> Iterator[Lane]:
         """A way to the device that nobody else is on."""
         try:
             lane = self._idle.pop()
         except IndexError:
-            lane = _Lane(self._device)
+            lane = Lane(self._device)
         try:
             yield lane
         finally:
             self._idle.append(lane)
-
-
-class _Lane:
-    """A way to the device for one thread at a time: a stream, and pinned memory in two pieces."""
-
-    def __init__(self, device: torch.device) -> None:
-        on_gpu = device.type == "cuda"
-        self.stream: torch.cuda.Stream | None = None
-        self._device = device
-        self._pieces = [
-            torch.empty(STAGING_BYTES, dtype=torch.uint8, pin_memory=on_gpu) for _ in range(2)
-        ]
-        self._copied: list[torch.cuda.Event] = []
-        if on_gpu:
-            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self._copied = [torch.cuda.Event() for _ in self._pieces]  # type: ignore[no-untyped-call]
-
-    def upload(self, takes: Sequence[Callable[[], Matrix]]) -> torch.Tensor:
-        """All matrices on the device, each freed here as soon as it is there. (b, m, n)
-
-        In float64 if one of them is: that is exact for the others, which are float32.
-        """
-        batch: torch.Tensor | None = None
-        for place, take in enumerate(takes):
-            matrix = take()
-            if batch is None:
-                dtype = torch.float64 if matrix.dtype == np.float64 else torch.float32
-                shape = (len(takes), *matrix.shape)
-                batch = torch.empty(shape, dtype=dtype, device=self._device)
-            elif matrix.dtype == np.float64:
-                batch = batch.to(torch.float64)
-            elif batch.dtype == torch.float64:
-                matrix = matrix.astype(np.float64)
-            self._copy(matrix, batch[place])
-            del matrix
-        assert batch is not None
-        return batch
-
-    def _copy(self, matrix: Matrix, target: torch.Tensor) -> None:
-        """Start copying `matrix`; all of it has been read when this returns."""
-        source = torch.from_numpy(matrix.reshape(-1).view(np.uint8))
-        placed = target.view(-1).view(torch.uint8)
-        for turn, begin in enumerate(range(0, len(source), STAGING_BYTES)):
-            part = source[begin : begin + STAGING_BYTES]
-            piece = self._pieces[turn % 2][: len(part)]
-            if self._copied:
-                self._copied[turn % 2].synchronize()
-            piece.copy_(part)
-            placed[begin : begin + len(part)].copy_(piece, non_blocking=True)
-            if self._copied:
-                self._copied[turn % 2].record(self.stream)
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -253,7 +200,7 @@ def _gram_float32(batch: torch.Tensor) -> torch.Tensor:
     """The smaller Gram matrices, summed in float32. (b, p, p), float64"""
     single = batch.to(torch.float32)
     across = single.mT
-    with _NO_TF32:
+    with NO_TF32:
         gram = single @ across if single.shape[1] < single.shape[2] else across @ single
     return gram.to(torch.float64)
 
@@ -285,37 +232,6 @@ def _roots_of(gram: torch.Tensor) -> list[Values | UnscorableError]:
         except UnscorableError as fault:
             return [_fresh(fault)]
     return list(np.sqrt(np.maximum(squares[:, ::-1], 0.0)))
-
-
-class _NoTf32:
-    """A context in which float32 products are not rounded to TF32.
-
-    torch has one switch for the process. It is touched only where someone turned TF32 on, and for
-    as long as any thread needs it: products are started within microseconds, and only their start
-    looks at it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = ""
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = torch.backends.cuda.matmul.fp32_precision
-                if self._before == "tf32":
-                    torch.backends.cuda.matmul.fp32_precision = "ieee"
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0 and self._before == "tf32":
-                torch.backends.cuda.matmul.fp32_precision = "tf32"
-
-
-_NO_TF32 = _NoTf32()
 
 
 def _says(words: str, phrases: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import oracles
 from spectrum_ft.errors import ComputeError
-from spectrum_ft.spectra import torch_solver
+from spectrum_ft.spectra import device_lanes, torch_solver
 from spectrum_ft.spectra.device_memory import DeviceRoom
 from spectrum_ft.spectra.scores import snr, snr_mp
 from spectrum_ft.spectra.solvers import (
@@ -194,7 +194,7 @@ def test_no_matrices_give_no_values() -> None:
 
 
 def test_matrices_larger_than_a_staging_piece_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_solver, "STAGING_BYTES", 1000)  # 30,720 bytes: 31 pieces
+    monkeypatch.setattr(device_lanes, "STAGING_BYTES", 1000)  # 30,720 bytes: 31 pieces
     monkeypatch.setattr(torch_solver, "_PANEL_BYTES", 5000)  # and several panels
     matrix = gaussian((64, 120), 12)
     for method in GRAMS:
