@@ -211,6 +211,7 @@ def test_a_file_or_standard_input_is_read(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", [".", "missing.json", "x" * 300])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     path = str(tmp_path / name)
-    with pytest.raises(RecordError, match="cannot be read") as caught:
+    with pytest.raises(RecordError) as caught:
         read_bytes_of(path)
-    assert caught.value.message.startswith(f"{path}: ")
+    assert caught.value.message.startswith(f"{path}: "[:150])  # the middle may be left out
+    assert "cannot be read" in caught.value.message
