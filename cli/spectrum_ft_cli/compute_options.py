@@ -2,6 +2,7 @@
 
 import click
 
+from spectrum_ft.scanning.compute import ENGINES
 from spectrum_ft_cli.commands import Function, option
 from spectrum_ft_cli.values import Size
 
@@ -20,7 +21,7 @@ def compute_options(function: Function) -> Function:
         option(
             "--engine",
             group=COMPUTE,
-            type=click.Choice(["local", "ray"]),
+            type=click.Choice(list(ENGINES)),
             default="local",
             show_default=True,
             help="Where: on this machine, or on the Ray cluster that RAY_ADDRESS names.",

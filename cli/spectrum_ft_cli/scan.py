@@ -13,7 +13,7 @@ from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.record_files import STDIN, to_json
 from spectrum_ft.records import ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
-from spectrum_ft.scanning.jobs import prepare_scan
+from spectrum_ft.scanning.jobs import ScanJob, prepare_scan
 from spectrum_ft.scanning.scans import iter_scan, scan_report
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
@@ -53,16 +53,29 @@ def run_scan(
 ) -> ScanReport:
     """The scan report of `model`, with progress on standard error."""
     started = time.monotonic()
-    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
-    if checkpoint.note:
-        talk.say(checkpoint.note)
-    job = prepare_scan(checkpoint, kinds=kinds, score=score)
+    job = _job(model, talk, kinds=kinds, score=score, allow_pickle=allow_pickle, stream=stream)
     compute = compute or Compute()
     engine = open_engine(compute)
     say_forecast(job, compute, talk, cache=cache)
     with SpectraStore.in_user_cache() if cache else SpectraStore(None) as store:
         results = follow(iter_scan(job, store, engine), job, talk)
     return scan_report(job, results, device=engine.device, seconds=time.monotonic() - started)
+
+
+def _job(
+    model: str,
+    talk: Talk,
+    *,
+    kinds: tuple[str, ...],
+    score: str,
+    allow_pickle: bool,
+    stream: bool,
+) -> ScanJob:
+    """What a scan of `model` is to do; says where the model came from if that matters."""
+    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
+    if checkpoint.note:
+        talk.say(checkpoint.note)
+    return prepare_scan(checkpoint, kinds=kinds, score=score)
 
 
 def names_a_scan(source: str) -> bool:
@@ -137,15 +150,12 @@ def command(
     check_output(output, force=force, source=model)
     compute = Compute(workers=workers, memory_bytes=memory, device=device, engine=engine)
     if only_estimate:
+        job = _job(model, talk, kinds=kinds, score=score, allow_pickle=allow_pickle, stream=stream)
         estimate(
-            model,
+            job,
             talk,
-            kinds=kinds,
-            score=score,
             compute=compute,
             cache=not no_cache,
-            allow_pickle=allow_pickle,
-            stream=stream,
             as_json=as_json,
             output=output,
             force=force,

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.record_files import to_json
 from spectrum_ft.scanning.compute import Compute
-from spectrum_ft.scanning.jobs import ScanJob, prepare_scan
+from spectrum_ft.scanning.jobs import ScanJob
 from spectrum_ft_cli.output import emit
 from spectrum_ft_cli.talk import Talk
 
@@ -18,26 +17,18 @@ _WORTH_TELLING_SECONDS = 60.0
 
 
 def estimate(
-    model: str,
+    job: ScanJob,
     talk: Talk,
     *,
-    kinds: tuple[str, ...],
-    score: str,
     compute: Compute,
     cache: bool,
-    allow_pickle: bool,
-    stream: bool,
     as_json: bool,
     output: Path | None,
     force: bool,
 ) -> None:
-    """Print what scanning `model` would take, and on what it would be spent; no weight is read."""
+    """Print what the scan would take, and on what it would be spent; no weight is read."""
     from spectrum_ft.scanning.estimating.forecasting import forecast_scan
 
-    checkpoint = open_checkpoint(model, allow_pickle=allow_pickle, stream=stream)
-    if checkpoint.note:
-        talk.say(checkpoint.note)
-    job = prepare_scan(checkpoint, kinds=kinds, score=score)
     forecast = forecast_scan(job, compute, keep=cache)
     if output is not None:
         emit(to_json(forecast), output, force=force)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol
 
 import psutil
@@ -38,6 +39,13 @@ class Compute:
     """`local`, or `ray` for a Ray cluster."""
 
 
+ENGINES = {
+    "local": ("spectrum_ft.scanning.local_engine", "LocalEngine"),
+    "ray": ("spectrum_ft.scanning.ray_engine", "RayEngine"),
+}
+"""Where each engine is: the module, imported when it is asked for, and the class."""
+
+
 class Engine(Protocol):
     """What spreads matrices over workers."""
 
@@ -51,13 +59,13 @@ class Engine(Protocol):
 
 def open_engine(compute: Compute) -> Engine:
     """The engine that `compute` names; `ComputeError` if it or its device cannot be had."""
-    if compute.engine == "ray":
-        from spectrum_ft.scanning.ray_engine import RayEngine
-
-        return RayEngine(compute)
-    from spectrum_ft.scanning.local_engine import LocalEngine
-
-    return LocalEngine(compute)
+    if compute.engine not in ENGINES:
+        raise ComputeError(
+            f"unknown engine {ascii(compute.engine)[1:-1][:40]!r}", f"engines: {', '.join(ENGINES)}"
+        )
+    module, name = ENGINES[compute.engine]
+    engine: Engine = getattr(import_module(module), name)(compute)
+    return engine
 
 
 def own_bytes() -> int:

@@ -13,12 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import groupby
 
 from spectrum_ft.heap import return_large_blocks
-from spectrum_ft.scanning.blas_threads import one_blas_thread
-from spectrum_ft.scanning.budgets import MemoryBudget
+from spectrum_ft.scanning.blas_threads import ONE_BLAS_THREAD
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.devices import solvers_for
 from spectrum_ft.scanning.jobs import ScanJob, Target, largest_first
 from spectrum_ft.scanning.solving import Solved, Worker, keep
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.solvers import Solver
 from spectrum_ft.spectra.store import SpectraStore
 
@@ -67,7 +67,7 @@ class LocalEngine:
             return worker.solve(batch)
 
         executor = ThreadPoolExecutor(seats.qsize(), "scan", initializer=take_seat)
-        with one_blas_thread():
+        with ONE_BLAS_THREAD:
             futures = {executor.submit(solve, b) for b in batches(job.targets, self._solvers[0])}
             yield from _as_finished(futures, executor, store)
 

@@ -16,12 +16,12 @@ from itertools import islice
 from typing import Any
 
 from spectrum_ft.errors import ComputeError, SpectrumError
-from spectrum_ft.scanning.blas_threads import one_blas_thread
-from spectrum_ft.scanning.budgets import MemoryBudget
+from spectrum_ft.scanning.blas_threads import ONE_BLAS_THREAD
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.jobs import ScanJob, Target, largest_first
 from spectrum_ft.scanning.needs import bytes_needed
 from spectrum_ft.scanning.solving import Solved, Worker, keep, recall, shown_bytes
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.solvers import METHODS, CpuSolver, Method, Values
 from spectrum_ft.spectra.store import SpectraStore
 
@@ -228,7 +228,7 @@ def _solve(target: Target, score: str, known: Keys, compute: Compute, folder: st
         slots=threading.Semaphore(1),
     )
     # As in a local scan, so that the result is the same to the bit.
-    with one_blas_thread():
+    with ONE_BLAS_THREAD:
         try:
             (solved,) = worker.solve([target])
         except _KnownToDriverError as found:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from spectrum_ft.checkpoints.checkpoint import content_digest, read_bytes
 from spectrum_ft.checkpoints.dequantizing import decode
 from spectrum_ft.errors import CheckpointError
-from spectrum_ft.scanning.budgets import MemoryBudget
 from spectrum_ft.scanning.jobs import Target
 from spectrum_ft.scanning.needs import bytes_needed
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.resolving import is_resolved
 from spectrum_ft.spectra.scores import Shape
 from spectrum_ft.spectra.solvers import (

@@ -27,8 +27,8 @@ import torch
 
 from spectrum_ft.errors import ComputeError
 from spectrum_ft.spectra.device_lanes import Lane
-from spectrum_ft.spectra.device_memory import DeviceRoom
 from spectrum_ft.spectra.full_precision import NO_TF32
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.solvers import (
     CpuSolver,
     Matrix,
@@ -87,7 +87,7 @@ class TorchSolver:
         """A solver on `device`: `cuda:0` and so on. `cpu` works too, without being worth it."""
         self._device = torch.device(device)
         self._on_gpu = self._device.type == "cuda"
-        self._room = DeviceRoom(_free_bytes(self._device))
+        self._room = MemoryBudget(_free_bytes(self._device))
         self._idle: deque[Lane] = deque()
         self.backend = CUDA_BACKEND if self._on_gpu else "torch-cpu-1"
         self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else "cpu"
@@ -127,6 +127,8 @@ class TorchSolver:
     ) -> list[Values | UnscorableError]:
         handed = [takes[0]()]  # popped, so that nothing here keeps it
         needed = _device_bytes(handed[0], len(takes), method)
+        # What is needed is an estimate: whether it is too much only the device can tell.
+        needed = min(needed, self._room.total)
         with self._room.reserve(needed), self._lane() as lane, torch.cuda.stream(lane.stream):
             batch = lane.upload([handed.pop, *takes[1:]])  # (b, m, n)
             exponents, faults = _scale(batch)

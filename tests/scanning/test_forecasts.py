@@ -393,14 +393,10 @@ def test_an_estimate_is_printed_or_written_as_a_record(
 
     def run(*, as_json: bool, output: Path | None) -> str:
         estimate(
-            str(tmp_path / "model"),
+            prepare_scan(open_checkpoint(str(tmp_path / "model")), kinds=("mlp.*",)),
             Talk(),
-            kinds=("mlp.*",),
-            score="snr",
             compute=CPU,
             cache=True,
-            allow_pickle=False,
-            stream=False,
             as_json=as_json,
             output=output,
             force=False,

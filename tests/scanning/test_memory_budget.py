@@ -16,11 +16,11 @@ from program import assert_explained, run_spectrum
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import ComputeError
 from spectrum_ft.records import SkippedTensor
-from spectrum_ft.scanning.budgets import MemoryBudget
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.needs import bytes_needed
 from spectrum_ft.scanning.solving import Worker
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.solvers import METHODS, CpuSolver
 
 Q0 = "model.layers.0.self_attn.q_proj.weight"

