@@ -24,7 +24,7 @@ from spectrum_ft.checkpoints.checkpoint import open_checkpoint, read_bytes
 from spectrum_ft.checkpoints.dequantizing import decode
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.planning.requests import PlanRequest
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.edges import noise_edge, published_edge

@@ -21,12 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spectrum_ft.checkpoints.checkpoint import Checkpoint as Checkpoint
     from spectrum_ft.checkpoints.checkpoint import open_checkpoint as open_checkpoint
-    from spectrum_ft.compare_records import CompareError as CompareError
-    from spectrum_ft.compare_records import CompareSettings as CompareSettings
-    from spectrum_ft.compare_records import Comparison as Comparison
     from spectrum_ft.comparing.comparing import compare as compare
-    from spectrum_ft.diff_records import DiffError as DiffError
-    from spectrum_ft.diff_records import ScanDiff as ScanDiff
     from spectrum_ft.diffing.diffing import diff as diff
     from spectrum_ft.errors import CheckpointError as CheckpointError
     from spectrum_ft.errors import DataError as DataError
@@ -35,26 +30,31 @@ if TYPE_CHECKING:
     from spectrum_ft.errors import RecordError as RecordError
     from spectrum_ft.errors import SpectrumError as SpectrumError
     from spectrum_ft.errors import TrainError as TrainError
-    from spectrum_ft.eval_records import EvalSettings as EvalSettings
-    from spectrum_ft.eval_records import Evaluation as Evaluation
     from spectrum_ft.evaluating.measuring import evaluate as evaluate
     from spectrum_ft.memory import TrainingShape as TrainingShape
     from spectrum_ft.memory import forecast as forecast
     from spectrum_ft.planning.making import Planned as Planned
     from spectrum_ft.planning.making import PlanRequest as PlanRequest
     from spectrum_ft.planning.making import make_plan as make_plan
-    from spectrum_ft.records import Plan as Plan
-    from spectrum_ft.records import ScannedMatrix as ScannedMatrix
-    from spectrum_ft.records import ScanReport as ScanReport
-    from spectrum_ft.records import SkippedTensor as SkippedTensor
+    from spectrum_ft.records.comparisons import CompareError as CompareError
+    from spectrum_ft.records.comparisons import CompareSettings as CompareSettings
+    from spectrum_ft.records.comparisons import Comparison as Comparison
+    from spectrum_ft.records.diffs import DiffError as DiffError
+    from spectrum_ft.records.diffs import ScanDiff as ScanDiff
+    from spectrum_ft.records.evaluations import EvalSettings as EvalSettings
+    from spectrum_ft.records.evaluations import Evaluation as Evaluation
+    from spectrum_ft.records.plans import Plan as Plan
+    from spectrum_ft.records.scans import ScannedMatrix as ScannedMatrix
+    from spectrum_ft.records.scans import ScanReport as ScanReport
+    from spectrum_ft.records.scans import SkippedTensor as SkippedTensor
+    from spectrum_ft.records.training import TrainRun as TrainRun
+    from spectrum_ft.records.training import TrainSettings as TrainSettings
     from spectrum_ft.scanning.compute import Compute as Compute
     from spectrum_ft.scanning.compute import open_engine as open_engine
     from spectrum_ft.scanning.jobs import prepare_scan as prepare_scan
     from spectrum_ft.scanning.scans import iter_scan as iter_scan
     from spectrum_ft.scanning.scans import scan as scan
     from spectrum_ft.spectra.store import SpectraStore as SpectraStore
-    from spectrum_ft.train_records import TrainRun as TrainRun
-    from spectrum_ft.train_records import TrainSettings as TrainSettings
     from spectrum_ft.tuning.applying import Applied as Applied
     from spectrum_ft.tuning.applying import apply_plan as apply_plan
     from spectrum_ft.tuning.merges.merging import merge as merge
@@ -65,17 +65,17 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Applied": "tuning.applying",
-    "CompareError": "compare_records",
-    "CompareSettings": "compare_records",
-    "Comparison": "compare_records",
-    "EvalSettings": "eval_records",
-    "Evaluation": "eval_records",
+    "CompareError": "records.comparisons",
+    "CompareSettings": "records.comparisons",
+    "Comparison": "records.comparisons",
+    "EvalSettings": "records.evaluations",
+    "Evaluation": "records.evaluations",
     "compare": "comparing.comparing",
     "evaluate": "evaluating.measuring",
     "DataError": "errors",
     "TrainError": "errors",
-    "TrainRun": "train_records",
-    "TrainSettings": "train_records",
+    "TrainRun": "records.training",
+    "TrainSettings": "records.training",
     "TrainingShape": "memory",
     "apply_plan": "tuning.applying",
     "forecast": "memory",
@@ -85,20 +85,20 @@ _HOMES = {
     "Checkpoint": "checkpoints.checkpoint",
     "CheckpointError": "errors",
     "Compute": "scanning.compute",
-    "DiffError": "diff_records",
-    "ScanDiff": "diff_records",
+    "DiffError": "records.diffs",
+    "ScanDiff": "records.diffs",
     "diff": "diffing.diffing",
     "ComputeError": "errors",
     "OutputError": "errors",
     "open_engine": "scanning.compute",
-    "Plan": "records",
+    "Plan": "records.plans",
     "PlanError": "errors",
     "PlanRequest": "planning.making",
     "Planned": "planning.making",
     "RecordError": "errors",
-    "ScanReport": "records",
-    "ScannedMatrix": "records",
-    "SkippedTensor": "records",
+    "ScanReport": "records.scans",
+    "ScannedMatrix": "records.scans",
+    "SkippedTensor": "records.scans",
     "SpectraStore": "spectra.store",
     "SpectrumError": "errors",
     "iter_scan": "scanning.scans",

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from spectrum_ft import __version__
-from spectrum_ft.records import Environment
+from spectrum_ft.records.environments import Environment
 
 _SECRET = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{6,}")
 # `--hf-token` and `--api_key`, but neither `--train-tokens` nor `--tokenizer`.

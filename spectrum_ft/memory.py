@@ -25,7 +25,8 @@ from spectrum_ft.forecasting.keeping import (
 )
 from spectrum_ft.forecasting.moments import Gradients, HeadWork, Moment, step_moments
 from spectrum_ft.forecasting.training_shape import TrainingShape as TrainingShape
-from spectrum_ft.records import Forecast, Plan
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import Plan
 
 _LIBRARIES_CPU = 60 * 10**6
 """What libraries take when they are first used: code, threads' stacks, scratch. 50 to 90 MB were

@@ -3,7 +3,7 @@
 from spectrum_ft.errors import RecordError, few_names
 from spectrum_ft.planning.published import parse_published
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
-from spectrum_ft.records import SCAN_SCHEMA, ScannedMatrix, ScanReport, SkippedTensor
+from spectrum_ft.records.scans import SCAN_SCHEMA, ScannedMatrix, ScanReport, SkippedTensor
 
 _OURS = b'"spectrum-ft/'
 

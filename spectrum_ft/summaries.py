@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from spectrum_ft.planning.candidates import unit_kinds
 from spectrum_ft.planning.policies import KindChoice
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

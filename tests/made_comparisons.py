@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from spectrum_ft.compare_records import (
+from spectrum_ft.records.comparisons import (
     ArmResult,
     Asked,
     CompareSettings,
@@ -17,9 +17,9 @@ from spectrum_ft.compare_records import (
     Finding,
     RateTried,
 )
-from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.records import Environment
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.training import TrainSettings
 
 TOTAL = 134_515_008
 STEPS = 120

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from made_trials import DATA, arm, environment, evaluation
-from spectrum_ft.compare_records import CompareSettings, Trial
 from spectrum_ft.comparing.tables import ArmTrials
-from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import Contract, TrainRun, TrainSettings
+from spectrum_ft.records.comparisons import CompareSettings, Trial
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import Contract, TrainRun, TrainSettings
 
 SETTINGS = CompareSettings(
     training=TrainSettings(data="train.jsonl", device="cpu"),

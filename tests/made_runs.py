@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spectrum_ft.environment import current_environment
 from spectrum_ft.record_files import to_json
-from spectrum_ft.records import Base, DataSummary, LoraSettings, Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import Contract, TrainRun, TrainSettings
+from spectrum_ft.records.plans import Base, LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import Contract, DataSummary, TrainRun, TrainSettings
 from spectrum_ft.tuning.runs.manifests import write_manifest
 from spectrum_ft.tuning.runs.tensor_files import write_tensors
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from spectrum_ft.compare_records import Trial
 from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.environment import current_environment
-from spectrum_ft.eval_records import EvalSettings, Evaluation, Outcome
-from spectrum_ft.records import DataSummary, Environment
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.comparisons import Trial
+from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation, Outcome
+from spectrum_ft.records.training import DataSummary, TrainRun
 
 DATA = DataSummary(
     source="test.jsonl",

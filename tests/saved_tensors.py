@@ -8,7 +8,7 @@ from typing import Any
 from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.forecasting.activations import Pass, kept_by_block
 from spectrum_ft.forecasting.architecture import architecture_of
-from spectrum_ft.records import LoraSettings
+from spectrum_ft.records.plans import LoraSettings
 
 SIZES = {
     "hidden_size": 256,

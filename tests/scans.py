@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from spectrum_ft.checkpoints.naming import place_tensors
-from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
+from spectrum_ft.records.scans import Flag, ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
 
 
 def matrix(

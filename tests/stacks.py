@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scans import matrix, scan_of
-from spectrum_ft.records import Flag, ScannedMatrix, ScanReport, SkippedTensor
+from spectrum_ft.records.scans import Flag, ScannedMatrix, ScanReport, SkippedTensor
 
 
 def stack(

@@ -22,18 +22,14 @@ TRAINING_LIBRARIES = {"transformers", "peft", "trl", "bitsandbytes", "accelerate
 BOTTOM = {"errors", "strict_json", "strict_yaml", "globs", "records", "cache_folder"}
 INSIDE = {
     "errors": set[str](),
-    "records": set[str](),
+    "records": {"errors"},
     "checkpoints": BOTTOM,
     "spectra": BOTTOM,
     "planning": BOTTOM | {"spectra", "checkpoints", "environment", "record_files"},
     "forecasting": BOTTOM | {"checkpoints", "planning"},
     "memory": BOTTOM | {"checkpoints", "planning", "forecasting"},
-    "train_records": {"records", "errors"},
-    "diff_records": {"records", "errors"},
-    "diffing": BOTTOM | {"planning", "spectra", "checkpoints", "diff_records", "environment"},
-    "eval_records": {"records", "errors"},
-    "compare_records": {"records", "errors", "train_records", "eval_records"},
-    "evaluating": BOTTOM | {"tuning", "environment", "eval_records", "train_records"},
+    "diffing": BOTTOM | {"planning", "spectra", "checkpoints", "environment"},
+    "evaluating": BOTTOM | {"tuning", "environment"},
 }
 
 

@@ -14,7 +14,6 @@ from scipy import stats
 
 from making import write_llama
 from scans import matrix, one_kind, scan_of
-from spectrum_ft.diff_records import DIFF_SCHEMA, DiffError, MatrixDiff, ScanDiff
 from spectrum_ft.diffing.at_hand import spectra_in
 from spectrum_ft.diffing.changes import change, distance, median, rank_correlation
 from spectrum_ft.diffing.diffing import diff
@@ -22,7 +21,8 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.published import parse_published
 from spectrum_ft.record_files import parse_record, to_json, to_record
-from spectrum_ft.records import ScannedMatrix, ScanReport, SkippedTensor, SpectrumSummary
+from spectrum_ft.records.diffs import DIFF_SCHEMA, DiffError, MatrixDiff, ScanDiff
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport, SkippedTensor, SpectrumSummary
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore
 from stacks import report_of, stack

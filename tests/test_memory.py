@@ -21,8 +21,10 @@ from spectrum_ft.forecasting.keeping import OPTIMIZERS, quantized_bytes
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.presets import PRESETS
-from spectrum_ft.records import Forecast, LoraSettings, ScanReport
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import LoraSettings
+from spectrum_ft.records.scans import ScanReport
+from spectrum_ft.records.training import TrainSettings
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "buffers")
 SHAPE = TrainingShape(batch_size=2, max_length=64)

@@ -13,7 +13,7 @@ from conftest import packaged_or_skip
 from oracles import marchenko_pastur_snr, published_snr, singular_values
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint, read_tensor
 from spectrum_ft.planning.making import PlanRequest, make_plan
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore
 

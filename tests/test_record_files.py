@@ -17,9 +17,9 @@ from spectrum_ft.record_files import (
     to_json,
     to_record,
 )
-from spectrum_ft.records import (
+from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.scans import (
     SCAN_SCHEMA,
-    Environment,
     ModelInfo,
     ScannedMatrix,
     ScanReport,

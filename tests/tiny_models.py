@@ -18,7 +18,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from spectrum_ft.records import Base, LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.plans import Base, LoraSettings, Plan, PlanModel, PlanPolicy
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spectrum_ft.compare_records import Comparison
 from spectrum_ft.comparing.arms import parse_arms
 from spectrum_ft.record_files import to_json
+from spectrum_ft.records.comparisons import Comparison
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.compare_options import as_compare_settings, compare_options
 from spectrum_ft_cli.compare_progress import following
@@ -85,7 +85,7 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
 
 def _show_arms(prepared: "PreparedComparison", talk: Talk, *, on_stdout: bool) -> None:
     """Say, or print, what each arm is going to do."""
-    from spectrum_ft_reports.comparison_progress import arm_lines
+    from spectrum_ft_reports.comparisons.progress import arm_lines
 
     for line in arm_lines(prepared):
         if on_stdout:

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from spectrum_ft.compare_records import CompareSettings
-from spectrum_ft.eval_records import METRICS, EvalSettings, Metric
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.comparisons import CompareSettings
+from spectrum_ft.records.evaluations import METRICS, EvalSettings, Metric
+from spectrum_ft.records.training import TrainSettings
 from spectrum_ft_cli.commands import Function, option
 from spectrum_ft_cli.setting_options import setting_of
 from spectrum_ft_cli.train_options import as_columns

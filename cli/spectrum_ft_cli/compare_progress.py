@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_reports.comparison_progress import finished_line, heard_text
+from spectrum_ft_reports.comparisons.progress import finished_line, heard_text
 
 if TYPE_CHECKING:
     from spectrum_ft.comparing.comparing import Heard

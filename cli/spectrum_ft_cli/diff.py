@@ -10,7 +10,7 @@ from spectrum_ft.diffing.at_hand import spectra_in
 from spectrum_ft.diffing.diffing import diff
 from spectrum_ft.planning.requests import DEFAULT_SHARE
 from spectrum_ft.record_files import STDIN, to_json
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.scanning.compute import Compute
 from spectrum_ft.spectra.scores import SCORES
@@ -21,7 +21,7 @@ from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.scan import kinds_option, names_a_scan, pickle_option, run_scan
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Share
-from spectrum_ft_reports.diff_views import LISTED
+from spectrum_ft_reports.diffs.views import LISTED
 
 
 @click.command("diff", cls=Command)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from spectrum_ft.eval_records import EvalSettings, Evaluation
 from spectrum_ft.record_files import to_json
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.eval_options import as_eval_settings, eval_options, idle_options
 from spectrum_ft_cli.eval_progress import counting

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spectrum_ft.eval_records import METRICS, EvalSettings, Metric
+from spectrum_ft.records.evaluations import METRICS, EvalSettings, Metric
 from spectrum_ft_cli.commands import Function
 from spectrum_ft_cli.setting_options import MAX_SEED, setting_of
 from spectrum_ft_cli.train_options import as_columns

@@ -17,7 +17,9 @@ from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.planning.policies import Scope
 from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import to_json
-from spectrum_ft.records import Base, Forecast, LoraOn, Plan, ScanReport
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import Base, LoraOn, Plan
+from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft_cli.commands import Command, option

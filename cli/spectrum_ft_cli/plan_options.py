@@ -6,7 +6,7 @@ import click
 
 from spectrum_ft.forecasting.keeping import OPTIMIZERS, Precision
 from spectrum_ft.memory import TrainingShape
-from spectrum_ft.records import LoraOn
+from spectrum_ft.records.plans import LoraOn
 from spectrum_ft_cli.commands import Decorator, Function, option
 
 _SHAPE = TrainingShape()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from spectrum_ft.records import ScannedMatrix, SkippedTensor
+from spectrum_ft.records.scans import ScannedMatrix, SkippedTensor
 from spectrum_ft.scanning.compute import memory_for
 from spectrum_ft.scanning.jobs import ScanJob
 from spectrum_ft.scanning.scans import Scanned

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import click
 
-from spectrum_ft.compare_records import COMPARISON_SCHEMA, Comparison
 from spectrum_ft.comparing.comparison_folder import RECORD as COMPARISON_RECORD
-from spectrum_ft.diff_records import DIFF_SCHEMA, ScanDiff
 from spectrum_ft.errors import RecordError
-from spectrum_ft.eval_records import EVALUATION_SCHEMA, Evaluation
 from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
+from spectrum_ft.records.comparisons import COMPARISON_SCHEMA, Comparison
+from spectrum_ft.records.diffs import DIFF_SCHEMA, ScanDiff
+from spectrum_ft.records.evaluations import EVALUATION_SCHEMA, Evaluation
+from spectrum_ft.records.scan_forecasts import SCAN_FORECAST_SCHEMA, ScanForecast
+from spectrum_ft.records.training import RUN_SCHEMA, TrainRun
 from spectrum_ft.scan_files import read_scan
-from spectrum_ft.scan_forecast_records import SCAN_FORECAST_SCHEMA, ScanForecast
-from spectrum_ft.train_records import RUN_SCHEMA, TrainRun
 from spectrum_ft.tuning.runs.run_folder import RECORD, START
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.scan import plan_to_show

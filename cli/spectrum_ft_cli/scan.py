@@ -11,7 +11,7 @@ from spectrum_ft.checkpoints.folder import is_weight_file
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.record_files import STDIN, to_json
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
 from spectrum_ft.scanning.jobs import ScanJob, prepare_scan
 from spectrum_ft.scanning.scans import iter_scan, scan_report

@@ -11,7 +11,7 @@ from spectrum_ft_cli.output import emit
 from spectrum_ft_cli.talk import Talk
 
 if TYPE_CHECKING:
-    from spectrum_ft.scan_forecast_records import ScanForecast
+    from spectrum_ft.records.scan_forecasts import ScanForecast
 
 _WORTH_TELLING_SECONDS = 60.0
 
@@ -44,8 +44,8 @@ def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> 
     if talk.quiet:
         return
     from spectrum_ft.scanning.estimating.forecasting import forecast_of_long_scan
-    from spectrum_ft_reports import numbers
-    from spectrum_ft_reports.scan_forecast_views import forecast_time
+    from spectrum_ft_reports.parts import numbers
+    from spectrum_ft_reports.scan_forecasts.views import forecast_time
 
     forecast = forecast_of_long_scan(job, compute, keep=cache)
     if forecast is None or forecast.seconds < _WORTH_TELLING_SECONDS:
@@ -60,7 +60,7 @@ def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> 
 def show_forecast(forecast: "ScanForecast") -> None:
     """Print what a scan takes, and on what it is spent, on standard output."""
     from spectrum_ft_cli.show import ReportConsole
-    from spectrum_ft_reports.scan_forecast_terminal import print_scan_forecast
-    from spectrum_ft_reports.scan_forecast_views import scan_forecast_view
+    from spectrum_ft_reports.scan_forecasts.terminal import print_scan_forecast
+    from spectrum_ft_reports.scan_forecasts.views import scan_forecast_view
 
     print_scan_forecast(ReportConsole(highlight=False), scan_forecast_view(forecast))

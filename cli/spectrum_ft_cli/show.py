@@ -6,9 +6,10 @@ from rich.console import Console
 
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned
-from spectrum_ft.records import Forecast, ScanReport
-from spectrum_ft_reports.terminal import print_scan
-from spectrum_ft_reports.views import scan_view
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.scans import ScanReport
+from spectrum_ft_reports.scans.terminal import print_scan
+from spectrum_ft_reports.scans.views import scan_view
 
 
 class ReportConsole(Console):

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from spectrum_ft.compare_records import Comparison
 from spectrum_ft.errors import OutputError
+from spectrum_ft.records.comparisons import Comparison
 from spectrum_ft.writing import write_file
 from spectrum_ft_cli.show import ReportConsole
-from spectrum_ft_reports.comparison_markdown import comparison_markdown
-from spectrum_ft_reports.comparison_terminal import print_comparison
-from spectrum_ft_reports.comparison_views import comparison_view
+from spectrum_ft_reports.comparisons.markdown import comparison_markdown
+from spectrum_ft_reports.comparisons.terminal import print_comparison
+from spectrum_ft_reports.comparisons.views import comparison_view
 
 _MARKDOWN = (".md", ".markdown")
 
@@ -23,7 +23,7 @@ def draw_pictures(comparison: Comparison, folder: Path) -> list[Path]:
 
     Pictures from before are replaced, as its record is.
     """
-    from spectrum_ft_reports.comparison_pictures import pictures_of, write_picture
+    from spectrum_ft_reports.comparisons.pictures import pictures_of, write_picture
 
     paths = []
     for name in pictures_of(comparison):
@@ -41,7 +41,7 @@ def write_report(comparison: Comparison, output: Path, *, force: bool) -> None:
     if suffix in _MARKDOWN:
         write_file(output, comparison_markdown(comparison_view(comparison)), force=force)
         return
-    from spectrum_ft_reports.comparison_pictures import SUFFIXES, pictures_of, write_picture
+    from spectrum_ft_reports.comparisons.pictures import SUFFIXES, pictures_of, write_picture
 
     if suffix not in SUFFIXES:
         raise OutputError(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from spectrum_ft.diff_records import ScanDiff
 from spectrum_ft.errors import OutputError
+from spectrum_ft.records.diffs import ScanDiff
 from spectrum_ft.writing import write_file
 from spectrum_ft_cli.show import ReportConsole
-from spectrum_ft_reports.diff_markdown import diff_markdown
-from spectrum_ft_reports.diff_terminal import print_diff
-from spectrum_ft_reports.diff_views import LISTED, diff_view
+from spectrum_ft_reports.diffs.markdown import diff_markdown
+from spectrum_ft_reports.diffs.terminal import print_diff
+from spectrum_ft_reports.diffs.views import LISTED, diff_view
 
 _MARKDOWN = (".md", ".markdown")
 

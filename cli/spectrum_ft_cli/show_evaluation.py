@@ -1,9 +1,9 @@
 """An evaluation's record, where the user reads it."""
 
-from spectrum_ft.eval_records import Evaluation
+from spectrum_ft.records.evaluations import Evaluation
 from spectrum_ft_cli.show import ReportConsole
-from spectrum_ft_reports.evaluation_views import evaluation_facts
-from spectrum_ft_reports.training_terminal import print_facts
+from spectrum_ft_reports.evaluations.views import evaluation_facts
+from spectrum_ft_reports.parts.terminal import print_facts
 
 
 def show_evaluation(evaluation: Evaluation) -> None:

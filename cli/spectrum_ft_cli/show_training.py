@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.training import TrainRun
 from spectrum_ft_cli.show import ReportConsole
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_reports.training_terminal import print_facts, print_run
-from spectrum_ft_reports.training_views import contract_facts, precision_warning, run_view
+from spectrum_ft_reports.runs.terminal import print_facts, print_run
+from spectrum_ft_reports.runs.views import contract_facts, precision_warning, run_view
 
 if TYPE_CHECKING:
     from spectrum_ft.tuning.preparing import Prepared

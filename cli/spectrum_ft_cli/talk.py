@@ -47,6 +47,6 @@ class Talk:
 
 
 def _printable(text: str) -> str:
-    from spectrum_ft_reports.untrusted import printable
+    from spectrum_ft_reports.parts.untrusted import printable
 
     return printable(text, limit=600)

@@ -13,8 +13,8 @@ from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import read_bytes_of, to_json
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.runs.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.libraries import quiet_libraries

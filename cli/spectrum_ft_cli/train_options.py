@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from spectrum_ft.train_records import SettingsError, TrainSettings
+from spectrum_ft.records.training import SettingsError, TrainSettings
 from spectrum_ft_cli.commands import Function
 from spectrum_ft_cli.setting_options import MAX_SEED, setting_of
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spectrum_ft.train_records import TrainStep
+from spectrum_ft.records.training import TrainStep
 from spectrum_ft_cli.stopping import Stopping
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_reports.training_course import Course
-from spectrum_ft_reports.training_views import course_view, evaluation_line, step_line
+from spectrum_ft_reports.runs.course import Course
+from spectrum_ft_reports.runs.views import course_view, evaluation_line, step_line
 
 Watch = Callable[[TrainStep], None]
 
@@ -53,7 +53,7 @@ def _live_view(course: Course, stopping: Stopping) -> Iterator[Watch]:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from spectrum_ft_reports.training_terminal import live_course
+    from spectrum_ft_reports.runs.terminal import live_course
 
     # Not the talk's own console, which never wraps.
     console = Console(stderr=True, highlight=False)

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spectrum_ft.compare_records import Asked, CompareError
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft.planning.presets import PRESETS, Standing
 from spectrum_ft.planning.requests import PlanRequest
 from spectrum_ft.record_files import read_bytes_of
-from spectrum_ft.records import Plan
+from spectrum_ft.records.comparisons import Asked, CompareError
+from spectrum_ft.records.plans import Plan
 from spectrum_ft.spectra.scores import SCORES
 
 _PLAN_FILES = (".yaml", ".yml")

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from spectrum_ft.compare_records import CompareError, CompareSettings, Comparison, Purpose, Trial
 from spectrum_ft.comparing.arms import Arm, parse_arms
 from spectrum_ft.comparing.comparison_folder import ComparisonFolder, open_comparison, read_trial
 from spectrum_ft.comparing.concluding import conclude
@@ -34,6 +33,13 @@ from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.comparing.trial_process import TRIAL
 from spectrum_ft.environment import command_line
 from spectrum_ft.errors import SpectrumError
+from spectrum_ft.records.comparisons import (
+    CompareError,
+    CompareSettings,
+    Comparison,
+    Purpose,
+    Trial,
+)
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.writing import make_folder
 

@@ -15,7 +15,12 @@ from typing import Any
 
 import msgspec
 
-from spectrum_ft.compare_records import (
+from spectrum_ft.comparing.jobs import Job
+from spectrum_ft.comparing.trial_process import RUN, TRIAL
+from spectrum_ft.errors import OutputError
+from spectrum_ft.locking import locked
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
+from spectrum_ft.records.comparisons import (
     COMPARISON_SCHEMA,
     TRIAL_SCHEMA,
     CompareError,
@@ -23,12 +28,7 @@ from spectrum_ft.compare_records import (
     Comparison,
     Trial,
 )
-from spectrum_ft.comparing.jobs import Job
-from spectrum_ft.comparing.trial_process import RUN, TRIAL
-from spectrum_ft.errors import OutputError
-from spectrum_ft.locking import locked
-from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
-from spectrum_ft.train_records import CHANGE_NO_WEIGHT
+from spectrum_ft.records.training import CHANGE_NO_WEIGHT
 from spectrum_ft.writing import TEMPORARY, make_folder, write_file
 
 START_SCHEMA = "spectrum-ft/comparison-start@1"

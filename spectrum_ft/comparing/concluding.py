@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from spectrum_ft.compare_records import Asked, CompareSettings, Comparison
 from spectrum_ft.comparing.contrasts import contrasts
 from spectrum_ft.comparing.differences import differences
 from spectrum_ft.comparing.summaries import mark_dominated, summarise
 from spectrum_ft.comparing.tables import ArmTrials, evaluations_of
 from spectrum_ft.comparing.verdicts import verdicts
 from spectrum_ft.environment import command_line, current_environment
+from spectrum_ft.records.comparisons import Asked, CompareSettings, Comparison
 
 
 def conclude(

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from spectrum_ft.compare_records import Asked, Contrast, Finding
 from spectrum_ft.comparing.statistics import bootstrap_interval, crossed_interval, holm
 from spectrum_ft.comparing.tables import METRICS, ArmTrials, MetricName, paired_tables
+from spectrum_ft.records.comparisons import Asked, Contrast, Finding
 
 LEVEL = 0.05
 """How often a difference may be claimed that is none, over all planned questions of a metric."""

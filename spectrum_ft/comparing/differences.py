@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from spectrum_ft.compare_records import CompareSettings
 from spectrum_ft.comparing.tables import ArmTrials
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.comparisons import CompareSettings
+from spectrum_ft.records.training import TrainRun
 
 _HELD_EQUAL: dict[str, Callable[[TrainRun], object]] = {
     "optimizer steps": lambda run: run.steps,

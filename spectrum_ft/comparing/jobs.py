@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from spectrum_ft.compare_records import Purpose
-from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import CHANGE_NO_WEIGHT, TrainSettings
+from spectrum_ft.records.comparisons import Purpose
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import CHANGE_NO_WEIGHT, TrainSettings
 
 JOB_SCHEMA = "spectrum-ft/job@1"
 

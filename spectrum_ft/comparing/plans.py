@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from spectrum_ft.compare_records import CompareError
 from spectrum_ft.comparing.arms import Arm
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.budgets import Budget, fit_plan, params_budget, vram_budget
 from spectrum_ft.planning.making import make_plan
-from spectrum_ft.records import Plan, ScanReport
+from spectrum_ft.records.comparisons import CompareError
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
 
 ForecastBytes = Callable[[Plan], int]
 """The memory that training under a plan should take, in bytes."""

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spectrum_ft.compare_records import Asked, CompareError, CompareSettings
 from spectrum_ft.comparing.arms import Arm, planned_questions
 from spectrum_ft.comparing.comparison_folder import CompareStart
 from spectrum_ft.comparing.plans import Match, parse_match, plan_of
 from spectrum_ft.comparing.splitting import split
 from spectrum_ft.errors import SpectrumError
-from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.records import Plan, ScanReport
-from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.records.comparisons import Asked, CompareError, CompareSettings
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
+from spectrum_ft.records.training import Contract, TrainSettings
 
 if TYPE_CHECKING:
     from spectrum_ft.tuning.data.rows import Rows

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spectrum_ft.compare_records import CompareError
 from spectrum_ft.comparing.jobs import Job
 from spectrum_ft.comparing.trial_process import JOB, REFUSED, STOPPED
 from spectrum_ft.record_files import to_json
+from spectrum_ft.records.comparisons import CompareError
 from spectrum_ft.writing import make_folder, write_file
 
 LOG = "log.txt"

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from spectrum_ft.compare_records import CompareError
+from spectrum_ft.records.comparisons import CompareError
 from spectrum_ft.writing import write_file
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from statistics import median
 
 from spectrum_ft.checkpoints.naming import place_tensors
-from spectrum_ft.compare_records import ArmResult, Estimate, RateTried, Trial
 from spectrum_ft.comparing.statistics import crossed_interval, sampled_interval, wilson
 from spectrum_ft.comparing.tables import ArmTrials, MetricName, evaluations_of, table_of
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.comparisons import ArmResult, Estimate, RateTried, Trial
+from spectrum_ft.records.training import TrainRun
 
 
 def summarise(arm: ArmTrials) -> ArmResult:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from spectrum_ft.compare_records import Trial
 from spectrum_ft.comparing.statistics import Table, ratio_contributions
-from spectrum_ft.eval_records import Evaluation, Outcome
+from spectrum_ft.records.comparisons import Trial
+from spectrum_ft.records.evaluations import Evaluation, Outcome
 
 MetricName = Literal["accuracy", "loss"]
 

@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from spectrum_ft.compare_records import CurvePoint, Trial
 from spectrum_ft.comparing.jobs import JOB_SCHEMA, Job
 from spectrum_ft.errors import SpectrumError, UnsoundRunError
-from spectrum_ft.eval_records import Evaluation
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
-from spectrum_ft.train_records import TrainRun, TrainStep
+from spectrum_ft.records.comparisons import CurvePoint, Trial
+from spectrum_ft.records.evaluations import Evaluation
+from spectrum_ft.records.training import TrainRun, TrainStep
 from spectrum_ft.writing import write_file
 
 JOB, TRIAL, RUN = "job.json", "trial.json", "run"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from spectrum_ft.compare_records import ArmResult, Contrast
 from spectrum_ft.comparing.contrasts import (
     FEWEST_EXAMPLES,
     FEWEST_SEEDS,
@@ -10,6 +9,7 @@ from spectrum_ft.comparing.contrasts import (
     LEVEL,
     decisive,
 )
+from spectrum_ft.records.comparisons import ArmResult, Contrast
 
 _INFORMATIVE = 0.05
 """The accuracy that some arm has to reach, or the questions are too hard to tell arms apart."""

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from spectrum_ft.diff_records import SpectrumChange
-from spectrum_ft.records import SpectrumSummary
+from spectrum_ft.records.diffs import SpectrumChange
+from spectrum_ft.records.scans import SpectrumSummary
 from spectrum_ft.spectra.solvers import Values
 
 

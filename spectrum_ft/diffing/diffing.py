@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from spectrum_ft.diff_records import DiffError, DiffSide, ScanDiff, Unmatched
 from spectrum_ft.diffing.kinds import diff_kind, total_overlap
 from spectrum_ft.diffing.matrices import SpectrumOf, diff_matrices
 from spectrum_ft.diffing.pairs import Pair
@@ -11,7 +10,8 @@ from spectrum_ft.diffing.ranking import Ranking, rank_side
 from spectrum_ft.environment import command_line, current_environment, shown_path
 from spectrum_ft.errors import few_names
 from spectrum_ft.planning.requests import DEFAULT_SHARE
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.diffs import DiffError, DiffSide, ScanDiff, Unmatched
+from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.spectra.scores import SCORES
 
 

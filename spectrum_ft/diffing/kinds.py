@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from spectrum_ft.diff_records import KindDiff, Overlap
 from spectrum_ft.diffing.changes import change, median, rank_correlation
 from spectrum_ft.diffing.pairs import Pair
 from spectrum_ft.diffing.ranking import RankedUnit, Ranking
 from spectrum_ft.planning.policies import SMALLEST_KIND
+from spectrum_ft.records.diffs import KindDiff, Overlap
 
 FEWEST_TO_CORRELATE = 3
 """Of two units the rank correlation is always 1 or -1, whatever the scores are worth."""

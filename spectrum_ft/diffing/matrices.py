@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 
-from spectrum_ft.diff_records import MatrixDiff
 from spectrum_ft.diffing.changes import change, distance, spectrum_change
 from spectrum_ft.diffing.pairs import Pair
 from spectrum_ft.diffing.ranking import Ranking
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.candidates import score_value
-from spectrum_ft.records import ScannedMatrix
+from spectrum_ft.records.diffs import MatrixDiff
+from spectrum_ft.records.scans import ScannedMatrix
 from spectrum_ft.spectra.solvers import Values
 
 SpectrumOf = Callable[[str], Values | None]

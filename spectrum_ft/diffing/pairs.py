@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from spectrum_ft.diff_records import Content
-from spectrum_ft.records import ScannedMatrix
+from spectrum_ft.records.diffs import Content
+from spectrum_ft.records.scans import ScannedMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

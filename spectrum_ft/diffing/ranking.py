@@ -13,7 +13,7 @@ from spectrum_ft.planning.candidates import (
     unit_kinds,
 )
 from spectrum_ft.planning.policies import SMALLEST_KIND, by_score, take_of_each_kind
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 
 Key = tuple[str, int | None]
 """What tells matrices apart: the tensor's name, and the expert where one tensor holds several."""

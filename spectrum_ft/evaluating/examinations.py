@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spectrum_ft.errors import DataError
-from spectrum_ft.eval_records import EvalSettings
 from spectrum_ft.evaluating.answers import extracted
 from spectrum_ft.evaluating.likelihood import read_general
 from spectrum_ft.evaluating.questions import (
@@ -17,7 +16,8 @@ from spectrum_ft.evaluating.questions import (
     questions_in,
     solved_examples,
 )
-from spectrum_ft.records import DataSummary
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.training import DataSummary
 from spectrum_ft.tuning.data.chat_spans import Written
 from spectrum_ft.tuning.data.encoding import encode, write_example
 from spectrum_ft.tuning.data.files import read_rows

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spectrum_ft.errors import few_names
-from spectrum_ft.eval_records import EvalSettingsError
+from spectrum_ft.records.evaluations import EvalSettingsError
 from spectrum_ft.tuning.losses import evaluating, in_one_type
 
 INSTALL = "pip install 'lm-eval>=0.4.9'"

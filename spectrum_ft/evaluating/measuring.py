@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from spectrum_ft.environment import command_line, current_environment
-from spectrum_ft.eval_records import EvalSettings, Evaluation, Outcome
 from spectrum_ft.evaluating.answers import extracted
 from spectrum_ft.evaluating.choosing import choice_scores
 from spectrum_ft.evaluating.examinations import (
@@ -20,6 +19,7 @@ from spectrum_ft.evaluating.examinations import (
 from spectrum_ft.evaluating.generating import base_of, generate
 from spectrum_ft.evaluating.likelihood import losses
 from spectrum_ft.evaluating.voting import is_settled, winner
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation, Outcome
 from spectrum_ft.tuning.data.labelling import Labelled
 from spectrum_ft.tuning.devices import device_name
 from spectrum_ft.tuning.losses import evaluating, in_one_type

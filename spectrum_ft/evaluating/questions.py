@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from spectrum_ft.errors import DataError
-from spectrum_ft.eval_records import EvalSettings
+from spectrum_ft.records.evaluations import EvalSettings
 from spectrum_ft.tuning.data.chat_spans import Written, find_answers, write_prompt
 from spectrum_ft.tuning.data.files import read_rows
 from spectrum_ft.tuning.data.rows import Row, Rows

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from spectrum_ft.forecasting.architecture import Block, Matrix, Mlp
 from spectrum_ft.forecasting.keeping import FLOAT32
-from spectrum_ft.records import LoraSettings
+from spectrum_ft.records.plans import LoraSettings
 
 _HEAD_SIZE = 64
 """Entries of an attention head, at the least: only the softmax's sums, 4 bytes a head, need it."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from spectrum_ft.checkpoints.naming import Place
 from spectrum_ft.planning.adapters import WEIGHT
-from spectrum_ft.records import Base
+from spectrum_ft.records.plans import Base
 
 Precision = Literal["master", "stochastic", "as-is"]
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.naming import Place
 from spectrum_ft.errors import PlanError
-from spectrum_ft.records import LoraOn, LoraSettings, ScanReport
+from spectrum_ft.records.plans import LoraOn, LoraSettings
+from spectrum_ft.records.scans import ScanReport
 
 WEIGHT = ".weight"
 

@@ -8,7 +8,8 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, plans_by_share
 from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.planning.requests import PlanRequest
-from spectrum_ft.records import Plan, ScanReport
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
 
 STEPS = 10_000
 """Shares are tried in steps of 0.01 %, fine enough for kinds of ten thousand members."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spectrum_ft.checkpoints.naming import Place
 from spectrum_ft.errors import PlanError
 from spectrum_ft.globs import check_globs, matches
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.spectra.scores import SCORES
 
 Shapes = Mapping[str, Sequence[int]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import yaml
 
 from spectrum_ft.errors import PlanError
-from spectrum_ft.records import Plan
+from spectrum_ft.records.plans import Plan
 
 
 def to_name_list(plan: Plan) -> str:

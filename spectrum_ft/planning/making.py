@@ -26,7 +26,8 @@ from spectrum_ft.planning.presets import PRESETS, Ranking, Take
 from spectrum_ft.planning.published import ALWAYS_TRAINED, PUBLISHED_SCORE, SUFFIX
 from spectrum_ft.planning.requests import DEFAULT_SHARE as DEFAULT_SHARE
 from spectrum_ft.planning.requests import PlanRequest as PlanRequest
-from spectrum_ft.records import LoraSettings, Plan, PlanCounts, PlanModel, PlanPolicy, ScanReport
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanCounts, PlanModel, PlanPolicy
+from spectrum_ft.records.scans import ScanReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

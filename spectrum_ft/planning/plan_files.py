@@ -8,7 +8,7 @@ import yaml
 
 from spectrum_ft.errors import RecordError, few_names
 from spectrum_ft.record_files import check_schema, refuse_unknown
-from spectrum_ft.records import (
+from spectrum_ft.records.plans import (
     PLAN_SCHEMA,
     LoraSettings,
     Plan,

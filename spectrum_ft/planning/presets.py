@@ -19,7 +19,8 @@ from spectrum_ft.planning.policies import (
     by_score,
 )
 from spectrum_ft.planning.published import reference_choices
-from spectrum_ft.records import Base, ScannedMatrix
+from spectrum_ft.records.plans import Base
+from spectrum_ft.records.scans import ScannedMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from spectrum_ft.checkpoints.naming import place_tensors, reference_kind
 from spectrum_ft.errors import RecordError
 from spectrum_ft.planning.candidates import Candidate, joint_candidate
 from spectrum_ft.planning.policies import KindChoice
-from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import Flag, ModelInfo, ScannedMatrix, ScanReport
 
 SUFFIX = ".weight"
 

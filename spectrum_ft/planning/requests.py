@@ -9,7 +9,7 @@ from spectrum_ft.planning.adapters import LoraRecipe
 from spectrum_ft.planning.policies import TAKERS, Scope
 from spectrum_ft.planning.presets import PRESETS, Preset
 from spectrum_ft.planning.published import PUBLISHED_SCORE
-from spectrum_ft.records import Base, LoraOn
+from spectrum_ft.records.plans import Base, LoraOn
 
 DEFAULT_SHARE = 0.25
 """The share that the Spectrum paper trains by default (arXiv 2406.06623)."""

@@ -9,7 +9,7 @@ from spectrum_ft.checkpoints.naming import Place
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, PlanError
 from spectrum_ft.globs import check_globs, matches
-from spectrum_ft.records import SkippedTensor
+from spectrum_ft.records.scans import SkippedTensor
 from spectrum_ft.spectra.measuring import THIN_EXTENT
 from spectrum_ft.spectra.scores import SCORES
 

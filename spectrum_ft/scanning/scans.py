@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.checkpoint import Checkpoint, fingerprint, open_checkpoint
 from spectrum_ft.environment import command_line, current_environment, shown_path
-from spectrum_ft.records import Flag, ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
+from spectrum_ft.records.scans import Flag, ModelInfo, ScannedMatrix, ScanReport, SkippedTensor
 from spectrum_ft.scanning.compute import Compute, Engine, open_engine
 from spectrum_ft.scanning.jobs import ScanJob, Target, prepare_scan
 from spectrum_ft.scanning.solving import Solved

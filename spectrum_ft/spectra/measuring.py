@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectrum_ft.records import Flag, SpectrumSummary
+from spectrum_ft.records.scans import Flag, SpectrumSummary
 from spectrum_ft.spectra.resolving import is_condition_resolved
 from spectrum_ft.spectra.scores import (
     SCORES,

@@ -14,8 +14,8 @@ from transformers.pytorch_utils import Conv1D
 from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.errors import PlanError, few_names
 from spectrum_ft.planning.depth import lowest_trained_layer
-from spectrum_ft.records import LoraSettings, Plan
-from spectrum_ft.train_records import Precision
+from spectrum_ft.records.plans import LoraSettings, Plan
+from spectrum_ft.records.training import Precision
 from spectrum_ft.tuning.runtime_names import RuntimeNames, Unit, module_of
 
 _ADAPTABLE = (nn.Linear, Conv1D)  # bitsandbytes' packed layers are kinds of the first

@@ -14,7 +14,7 @@ from spectrum_ft.checkpoints.checkpoint import (
 from spectrum_ft.checkpoints.hub import fetch_companions, fetch_from_hub, is_hub_id
 from spectrum_ft.checkpoints.packaged import packaged_path
 from spectrum_ft.errors import CheckpointError, PlanError, few_names
-from spectrum_ft.records import LoraSettings, Plan
+from spectrum_ft.records.plans import LoraSettings, Plan
 from spectrum_ft.tuning.gguf_base import convert_gguf, gguf_names
 
 CONFIG = "config.json"

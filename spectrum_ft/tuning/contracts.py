@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from spectrum_ft.errors import PlanError, TrainError, few_names
 from spectrum_ft.planning.depth import lowest_trained_layer
-from spectrum_ft.records import Forecast, Plan
-from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import Contract, TrainSettings
 from spectrum_ft.tuning.bases import CONFIG, Base
 
 # 64 KiB of each tensor, spread over it: reading all of a large model would take minutes.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from spectrum_ft.errors import TrainError
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.training import TrainSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """The types that frozen weights can be kept in, by name."""

@@ -12,8 +12,8 @@ from torch import nn
 from spectrum_ft.checkpoints.checkpoint import read_tensor
 from spectrum_ft.checkpoints.naming import natural_key
 from spectrum_ft.errors import CheckpointError, PlanError, few_names
-from spectrum_ft.records import Base as Keeping
-from spectrum_ft.records import Plan
+from spectrum_ft.records.plans import Base as Keeping
+from spectrum_ft.records.plans import Plan
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.bases import Base, read_config
 from spectrum_ft.tuning.gguf_base import quiet_transformers

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from spectrum_ft.errors import CheckpointError, PlanError, few_names
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
-from spectrum_ft.records import Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import START_SCHEMA, RunStart, TrainRun
+from spectrum_ft.records.plans import Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import START_SCHEMA, RunStart, TrainRun
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.bases import Base, open_base
 from spectrum_ft.tuning.contracts import model_digest

@@ -3,7 +3,7 @@
 from typing import Any
 
 from spectrum_ft.errors import TrainError
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.training import TrainSettings
 from spectrum_ft.tuning.applying import Applied
 
 ANYWHERE = ("adamw_torch", "adamw_torch_fused", "adafactor", "adagrad", "rmsprop", "sgd")

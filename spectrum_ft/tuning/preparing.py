@@ -6,8 +6,9 @@ from typing import Any
 
 from spectrum_ft.errors import DataError
 from spectrum_ft.memory import TrainingShape, forecast
-from spectrum_ft.records import DataSummary, Forecast, Plan
-from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import Contract, DataSummary, TrainSettings
 from spectrum_ft.tuning.bases import Base, fit_plan, open_base, read_config
 from spectrum_ft.tuning.contracts import (
     check_names,

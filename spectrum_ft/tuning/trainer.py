@@ -16,7 +16,7 @@ from transformers.trainer_callback import TrainerState
 from trl import SFTConfig, SFTTrainer
 
 from spectrum_ft.errors import TrainError
-from spectrum_ft.train_records import TrainSettings, TrainStep
+from spectrum_ft.records.training import TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, prove_plan
 from spectrum_ft.tuning.collating import Collator, keeps_rows_apart
 from spectrum_ft.tuning.contracts import planned_steps

@@ -19,9 +19,16 @@ import torch
 
 from spectrum_ft.environment import command_line, current_environment
 from spectrum_ft.errors import CheckpointError, TrainError, UnsoundRunError
-from spectrum_ft.records import DataSummary, Plan
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import (
+    Contract,
+    DataSummary,
+    RunStart,
+    TrainRun,
+    TrainSettings,
+    TrainStep,
+)
 from spectrum_ft.staging import drop_folder
-from spectrum_ft.train_records import Contract, RunStart, TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.contracts import model_digest
 from spectrum_ft.tuning.devices import DTYPES, torch_device

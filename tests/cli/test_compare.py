@@ -14,10 +14,10 @@ import pytest
 
 from chat_data import write_jsonl
 from program import PROGRAM, run_spectrum
-from spectrum_ft.compare_records import Asked
 from spectrum_ft.comparing.comparison_folder import read_trial
 from spectrum_ft.comparing.contrasts import contrasts
 from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.records.comparisons import Asked
 from tiny_models import write_messages, write_tiny_llama
 from train_program import Spectrum
 

@@ -11,8 +11,8 @@ import pytest
 
 from making import write_llama
 from program import assert_explained, run_spectrum
-from spectrum_ft.diff_records import DIFF_SCHEMA, ScanDiff
 from spectrum_ft.record_files import parse_record, to_record
+from spectrum_ft.records.diffs import DIFF_SCHEMA, ScanDiff
 
 UP2 = "model.layers.2.mlp.up_proj.weight"
 PUBLISHED = json.dumps(

@@ -10,7 +10,7 @@ import pytest
 
 from chat_data import write_jsonl
 from program import assert_explained, run_spectrum
-from spectrum_ft.eval_records import EvalSettings
+from spectrum_ft.records.evaluations import EvalSettings
 from spectrum_ft_cli.main import cli
 from spectrum_ft_cli.values import each_once
 from train_program import Spectrum, in_folder

@@ -15,7 +15,7 @@ import pytest
 from making import write_llama
 from program import PROGRAM, assert_explained, run_spectrum
 from spectrum_ft.record_files import parse_record, to_record
-from spectrum_ft.records import SCAN_SCHEMA, ScanReport
+from spectrum_ft.records.scans import SCAN_SCHEMA, ScanReport
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import yaml
 
 from program import assert_explained, run_spectrum
 from spectrum_ft.planning.plan_files import parse_plan
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.training import TrainSettings
 from spectrum_ft_cli.main import cli
 from spectrum_ft_cli.stopping import Stopping
 from train_program import (

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from scans import one_kind, scan_of
-from spectrum_ft.compare_records import CompareError
 from spectrum_ft.comparing.arms import Arm, parse_arms, planned_questions
 from spectrum_ft.comparing.plans import parse_match, plan_of
 from spectrum_ft.errors import PlanError, RecordError, SpectrumError
 from spectrum_ft.planning.making import make_plan
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.planning.presets import PRESETS
-from spectrum_ft.records import Plan, ScanReport
+from spectrum_ft.records.comparisons import CompareError
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
 
 
 def model() -> ScanReport:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from made_finished_trials import SETTINGS, rate_trial, sheet, trained
 from made_trials import DATA, arm, evaluation
-from spectrum_ft.compare_records import Asked
 from spectrum_ft.comparing.concluding import conclude
 from spectrum_ft.comparing.differences import differences
 from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.records.comparisons import Asked
 
 SEEDS = [sheet(100)] * 3
 ALWAYS = "Times are of one machine, and of whatever else it was doing."

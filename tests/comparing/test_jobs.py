@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from spectrum_ft.compare_records import CompareError, CompareSettings
 from spectrum_ft.comparing.comparison_folder import CompareStart, open_comparison
 from spectrum_ft.comparing.jobs import Job, with_key
 from spectrum_ft.errors import OutputError
-from spectrum_ft.eval_records import EvalSettings
-from spectrum_ft.records import Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.comparisons import CompareError, CompareSettings
+from spectrum_ft.records.evaluations import EvalSettings
+from spectrum_ft.records.plans import Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import TrainSettings
 
 
 def job() -> Job:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectrum_ft.compare_records import CompareError
 from spectrum_ft.comparing.splitting import split
+from spectrum_ft.records.comparisons import CompareError
 
 
 @given(values=st.lists(st.integers(0, 40), min_size=2, max_size=80), share=st.floats(0.01, 0.5))

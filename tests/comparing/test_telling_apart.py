@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from made_trials import arm, evaluation
-from spectrum_ft.compare_records import Asked, Contrast
 from spectrum_ft.comparing.contrasts import contrasts
 from spectrum_ft.comparing.tables import ArmTrials
+from spectrum_ft.records.comparisons import Asked, Contrast
 
 SEEDS, QUESTIONS, COMPARISONS = 3, 200, 1000
 ASKED = Asked(question="Is a better than b?", arm="a", against="b")

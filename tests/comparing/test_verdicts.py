@@ -8,11 +8,11 @@ import pytest
 from made_comparisons import trained_arm, untrained_arm
 from made_finished_trials import SETTINGS, sheet, trained
 from made_trials import arm, evaluation
-from spectrum_ft.compare_records import Asked, Comparison, Contrast
 from spectrum_ft.comparing.concluding import conclude
 from spectrum_ft.comparing.tables import ArmTrials
 from spectrum_ft.comparing.verdicts import verdicts
-from spectrum_ft.eval_records import EvalSettings
+from spectrum_ft.records.comparisons import Asked, Comparison, Contrast
+from spectrum_ft.records.evaluations import EvalSettings
 
 GOOD, BAD = [sheet(150), sheet(152), sheet(151)], [sheet(70), sheet(72), sheet(71)]
 

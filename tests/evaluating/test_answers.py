@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from spectrum_ft.eval_records import EvalSettings, EvalSettingsError
 from spectrum_ft.evaluating.answers import extracted, normalised
+from spectrum_ft.records.evaluations import EvalSettings, EvalSettingsError
 
 GSM8K = re.compile(r"#### (-?\$?[0-9.,]+)")
 

@@ -11,13 +11,13 @@ import torch
 
 from chat_data import write_jsonl
 from spectrum_ft.errors import DataError
-from spectrum_ft.eval_records import EvalSettings, Evaluation
 from spectrum_ft.evaluating.choosing import choice_scores
 from spectrum_ft.evaluating.examinations import check_evaluation
 from spectrum_ft.evaluating.likelihood import losses
 from spectrum_ft.evaluating.measuring import evaluate, evaluate_model
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainSettings
 from spectrum_ft.tuning.data.labelling import Labelled
 from spectrum_ft.tuning.opening import Opened, open_model
 from spectrum_ft.tuning.training import train

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from chat_data import write_jsonl
 from spectrum_ft.errors import DataError
-from spectrum_ft.eval_records import EvalSettings, EvalSettingsError, Evaluation
 from spectrum_ft.evaluating.examinations import check_evaluation
 from spectrum_ft.evaluating.generating import generate
 from spectrum_ft.evaluating.measuring import evaluate_model
+from spectrum_ft.records.evaluations import EvalSettings, EvalSettingsError, Evaluation
 from spectrum_ft.tuning.opening import Opened, open_model
 from tiny_models import write_messages, write_tiny_llama
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from chat_data import write_jsonl
-from spectrum_ft.eval_records import EvalSettingsError
 from spectrum_ft.evaluating.harness import check_tasks, run_tasks
+from spectrum_ft.records.evaluations import EvalSettingsError
 from spectrum_ft.tuning.opening import Opened, open_model
 from tiny_models import write_tiny_llama
 

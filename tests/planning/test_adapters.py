@@ -7,7 +7,8 @@ import pytest
 from scans import matrix, one_kind, scan_of
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import Planned, PlanRequest, make_plan
-from spectrum_ft.records import LoraSettings, Plan, ScanReport
+from spectrum_ft.records.plans import LoraSettings, Plan
+from spectrum_ft.records.scans import ScanReport
 
 UP = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(8)]
 Q = [name.replace("mlp.up_proj", "self_attn.q_proj") for name in UP]

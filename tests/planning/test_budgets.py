@@ -11,7 +11,8 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.memory import TrainingShape, forecasts
 from spectrum_ft.planning.budgets import fit_plan, params_budget, vram_budget
 from spectrum_ft.planning.making import PlanRequest, make_plan
-from spectrum_ft.records import Plan, ScanReport
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
 
 SIZE = 64 * 64
 

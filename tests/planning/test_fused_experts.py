@@ -9,7 +9,7 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.candidates import unit_kinds
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.published import parse_published
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.scans import ScanReport
 
 SPELLINGS = [
     ("block_sparse_moe.experts", "w1", "w3", "w2"),

@@ -10,7 +10,7 @@ from scans import matrix, one_kind, scan_of
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.presets import PRESETS
-from spectrum_ft.records import ScanReport
+from spectrum_ft.records.scans import ScanReport
 
 UP = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(10)]
 

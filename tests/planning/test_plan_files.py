@@ -13,7 +13,7 @@ from spectrum_ft.errors import PlanError, RecordError
 from spectrum_ft.planning.exports import EXPORTS, export_plan
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import parse_plan, plan_to_yaml
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
 
 PLAN = make_plan(scan_of(one_kind([1.0, 2.0, 3.0, 4.0]))).plan
 

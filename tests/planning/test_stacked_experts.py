@@ -18,7 +18,7 @@ from spectrum_ft.planning.budgets import fit_plan, params_budget, vram_budget
 from spectrum_ft.planning.exports import export_plan
 from spectrum_ft.planning.making import Planned, PlanRequest, make_plan
 from spectrum_ft.record_files import to_json
-from spectrum_ft.records import ScannedMatrix, ScanReport, SkippedTensor
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport, SkippedTensor
 from spectrum_ft.scan_files import read_scan
 from spectrum_ft.summaries import summarize_kinds
 from stacks import report_of, stack, stacked_mixture

@@ -18,15 +18,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from made_comparisons import a_comparison, a_curve, comparison_of, trained_arm, untrained_arm
-from spectrum_ft.compare_records import Comparison, CurvePoint, Estimate
 from spectrum_ft.errors import OutputError
+from spectrum_ft.records.comparisons import Comparison, CurvePoint, Estimate
 from spectrum_ft_cli.show_comparison import draw_pictures, show_comparison, write_report
-from spectrum_ft_reports.comparison_markdown import comparison_markdown
-from spectrum_ft_reports.comparison_pictures import PICTURES, draw, pictures_of, write_picture
-from spectrum_ft_reports.comparison_terminal import print_comparison
-from spectrum_ft_reports.comparison_views import comparison_view
-from spectrum_ft_reports.fitted_tables import Column, Entry, fit, folded
-from spectrum_ft_reports.picture_labels import spread
+from spectrum_ft_reports.comparisons.markdown import comparison_markdown
+from spectrum_ft_reports.comparisons.pictures import PICTURES, draw, pictures_of, write_picture
+from spectrum_ft_reports.comparisons.terminal import print_comparison
+from spectrum_ft_reports.comparisons.views import comparison_view
+from spectrum_ft_reports.drawing.labels import spread
+from spectrum_ft_reports.parts.fitted_tables import Column, Entry, fit, folded
 
 Approved = Callable[[str, str], str]
 SVG = "{http://www.w3.org/2000/svg}"

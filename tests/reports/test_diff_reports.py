@@ -11,20 +11,20 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from scans import matrix, one_kind, scan_of
-from spectrum_ft.diff_records import ScanDiff
 from spectrum_ft.diffing.diffing import diff
 from spectrum_ft.planning.published import parse_published
-from spectrum_ft.records import (
-    Environment,
+from spectrum_ft.records.diffs import ScanDiff
+from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.scans import (
     ModelInfo,
     ScannedMatrix,
     ScanReport,
     SkippedTensor,
     SpectrumSummary,
 )
-from spectrum_ft_reports.diff_markdown import diff_markdown
-from spectrum_ft_reports.diff_terminal import print_diff
-from spectrum_ft_reports.diff_views import diff_view
+from spectrum_ft_reports.diffs.markdown import diff_markdown
+from spectrum_ft_reports.diffs.terminal import print_diff
+from spectrum_ft_reports.diffs.views import diff_view
 
 Approved = Callable[[str, str], str]
 HOSTILE = "</script>\x1b[2J\u202e[red]$x$ <b>&amp;|`x`"

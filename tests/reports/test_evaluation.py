@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from spectrum_ft.environment import current_environment
-from spectrum_ft.eval_records import EvalSettings, Evaluation, Outcome
-from spectrum_ft.records import DataSummary
-from spectrum_ft_reports.evaluation_views import evaluation_facts
-from spectrum_ft_reports.training_terminal import print_facts
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation, Outcome
+from spectrum_ft.records.training import DataSummary
+from spectrum_ft_reports.evaluations.views import evaluation_facts
+from spectrum_ft_reports.parts.terminal import print_facts
 
 Approved = Callable[[str, str], str]
 

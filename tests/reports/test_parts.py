@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectrum_ft_reports import numbers
-from spectrum_ft_reports.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
-from spectrum_ft_reports.untrusted import printable
+from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
+from spectrum_ft_reports.parts.untrusted import printable
 
 
 @pytest.mark.parametrize(

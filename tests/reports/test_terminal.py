@@ -10,9 +10,9 @@ from rich.console import Console
 from scans import matrix, one_kind, scan_of
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.planning.making import PlanRequest, make_plan
-from spectrum_ft.records import ModelInfo, ScanReport
-from spectrum_ft_reports.terminal import print_scan
-from spectrum_ft_reports.views import scan_view
+from spectrum_ft.records.scans import ModelInfo, ScanReport
+from spectrum_ft_reports.scans.terminal import print_scan
+from spectrum_ft_reports.scans.views import scan_view
 from stacks import stacked_mixture
 
 Approved = Callable[[str, str], str]

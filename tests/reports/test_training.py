@@ -8,15 +8,17 @@ import pytest
 from rich.console import Console
 
 from spectrum_ft.environment import current_environment
-from spectrum_ft.records import DataSummary, Forecast, LoraSettings, Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import Contract, TrainRun, TrainSettings, TrainStep
-from spectrum_ft_reports.training_course import Course
-from spectrum_ft_reports.training_terminal import live_course, print_facts, print_run
-from spectrum_ft_reports.training_views import (
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import Contract, DataSummary, TrainRun, TrainSettings, TrainStep
+from spectrum_ft_reports.parts.sparklines import curve
+from spectrum_ft_reports.parts.terminal import print_facts
+from spectrum_ft_reports.runs.course import Course
+from spectrum_ft_reports.runs.terminal import live_course, print_run
+from spectrum_ft_reports.runs.views import (
     contract_facts,
     course_view,
     evaluation_line,
-    loss_cells,
     precision_warning,
     run_view,
     step_line,
@@ -179,12 +181,12 @@ def test_a_step_is_one_line() -> None:
 
 
 def test_many_losses_are_joined_before_they_are_drawn() -> None:
-    cells = loss_cells([float(i % 1000) for i in range(100_000)])
+    cells = curve([float(i % 1000) for i in range(100_000)])
     assert 200 <= len(cells) <= 400
-    assert loss_cells([]) == ()
-    heights = [cell.height for cell in loss_cells([3.0, 1.0, 2.0])]
+    assert curve([]) == ()
+    heights = [cell.height for cell in curve([3.0, 1.0, 2.0])]
     assert heights == [1.0, 0.0, 0.5]
-    assert [cell.height for cell in loss_cells([2.0, 2.0])] == [0.5, 0.5]
+    assert [cell.height for cell in curve([2.0, 2.0])] == [0.5, 0.5]
 
 
 def test_only_16_bit_weights_kept_as_they_are_raise_a_warning() -> None:

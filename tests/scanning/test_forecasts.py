@@ -19,12 +19,12 @@ from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.environment import current_environment
 from spectrum_ft.errors import CheckpointError, ComputeError, OutputError
 from spectrum_ft.record_files import parse_record, to_json, to_record
-from spectrum_ft.records import ModelInfo
-from spectrum_ft.scan_forecast_records import (
+from spectrum_ft.records.scan_forecasts import (
     SCAN_FORECAST_SCHEMA,
     KindForecast,
     ScanForecast,
 )
+from spectrum_ft.records.scans import ModelInfo
 from spectrum_ft.scanning.compute import SLACK_BYTES, Compute
 from spectrum_ft.scanning.estimating.calibrating import machine_of, read_calibration
 from spectrum_ft.scanning.estimating.costs import ASSUMED_EIGENVALUES, ASSUMED_GRAM, Curve, Speeds
@@ -36,8 +36,8 @@ from spectrum_ft.scanning.needs import bytes_needed
 from spectrum_ft.spectra.solvers import CpuSolver
 from spectrum_ft_cli.scan_forecast import estimate, say_forecast
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_reports.scan_forecast_terminal import print_scan_forecast
-from spectrum_ft_reports.scan_forecast_views import scan_forecast_view
+from spectrum_ft_reports.scan_forecasts.terminal import print_scan_forecast
+from spectrum_ft_reports.scan_forecasts.views import scan_forecast_view
 
 Approved = Callable[[str, str], str]
 CPU = Compute(device="cpu")

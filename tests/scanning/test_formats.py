@@ -34,7 +34,7 @@ from spectrum_ft.checkpoints.checkpoint import (
 from spectrum_ft.checkpoints.dequantizing import unreadable_reason
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.planning.making import make_plan
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore

@@ -15,7 +15,7 @@ from making import write_llama
 from program import assert_explained, run_spectrum
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import ComputeError
-from spectrum_ft.records import SkippedTensor
+from spectrum_ft.records.scans import SkippedTensor
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.needs import bytes_needed

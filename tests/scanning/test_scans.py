@@ -13,7 +13,7 @@ from oracles import published_snr, singular_values
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.errors import CheckpointError, ComputeError, OutputError, PlanError
 from spectrum_ft.record_files import to_json
-from spectrum_ft.records import ScannedMatrix, ScanReport
+from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
 from spectrum_ft.scanning.jobs import prepare_scan
 from spectrum_ft.scanning.scans import iter_scan, scan

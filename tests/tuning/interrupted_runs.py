@@ -25,8 +25,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 
 import spectrum_ft.tuning.trainer  # noqa: F401  # the slow imports, once
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import TrainSettings, TrainStep
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import TrainSettings, TrainStep
 from spectrum_ft.tuning.training import Stopped, prepare_training
 
 PARTS = {"undisturbed": (0, 0), "stopped": (1, 0), "killed": (0, 2), "killed-once": (0, 2)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from spectrum_ft.errors import PlanError
-from spectrum_ft.records import Plan
+from spectrum_ft.records.plans import Plan
 from spectrum_ft.tuning.applying import Applied, apply_plan, prove_plan
 from spectrum_ft.tuning.bases import open_base
 from spectrum_ft.tuning.loading import load_for_training

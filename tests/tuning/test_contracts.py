@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spectrum_ft.errors import PlanError, TrainError
-from spectrum_ft.records import Forecast, Plan
-from spectrum_ft.train_records import Contract, TrainSettings
+from spectrum_ft.records.forecasts import Forecast
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import Contract, TrainSettings
 from spectrum_ft.tuning.applying import apply_plan
 from spectrum_ft.tuning.bases import Base, open_base
 from spectrum_ft.tuning.contracts import (

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from spectrum_ft.errors import CheckpointError, PlanError, SpectrumError
-from spectrum_ft.records import Plan
+from spectrum_ft.records.plans import Plan
 from spectrum_ft.tuning.applying import apply_plan
 from spectrum_ft.tuning.bases import open_base
 from spectrum_ft.tuning.loading import (

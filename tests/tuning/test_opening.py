@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spectrum_ft.errors import CheckpointError, SpectrumError
-from spectrum_ft.eval_records import EvalSettings, Evaluation
 from spectrum_ft.evaluating.measuring import evaluate_model
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainRun, TrainSettings
+from spectrum_ft.records.evaluations import EvalSettings, Evaluation
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainRun, TrainSettings
 from spectrum_ft.tuning.opening import is_run, open_model, open_tokenizer
 from spectrum_ft.tuning.training import train
 from tiny_models import plan_of, write_messages, write_tiny

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from spectrum_ft.errors import TrainError
-from spectrum_ft.train_records import TrainSettings
+from spectrum_ft.records.training import TrainSettings
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.optimizing import ANYWHERE, ON_CUDA, check_optimizer, parameter_groups
 from spectrum_ft.tuning.runs.state_files import read_state, write_state

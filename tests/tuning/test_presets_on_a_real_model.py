@@ -16,8 +16,8 @@ from torch import Tensor
 
 from chat_data import banking77_messages
 from spectrum_ft import PlanRequest, ScanReport, make_plan, scan
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
-from spectrum_ft.train_records import TrainRun, TrainSettings
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.training import TrainRun, TrainSettings
 from spectrum_ft.tuning.applying import Applied
 from spectrum_ft.tuning.bases import fit_plan, open_base
 from spectrum_ft.tuning.losses import evaluating, held_out_loss

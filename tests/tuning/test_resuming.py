@@ -12,7 +12,7 @@ import pytest
 
 from spectrum_ft.errors import CheckpointError
 from spectrum_ft.record_files import to_record
-from spectrum_ft.train_records import START_SCHEMA, RunStart
+from spectrum_ft.records.training import START_SCHEMA, RunStart
 from spectrum_ft.tuning.runs.manifests import write_manifest
 from spectrum_ft.tuning.runs.run_checkpoints import RANDOMNESS
 from spectrum_ft.tuning.runs.run_folder import START

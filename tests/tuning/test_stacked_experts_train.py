@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, GptOssConfig, GraniteMoeConfig
 
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.making import PlanRequest, make_plan
-from spectrum_ft.records import Plan
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainRun, TrainSettings
 from spectrum_ft.scanning.scans import scan
 from spectrum_ft.spectra.store import SpectraStore
-from spectrum_ft.train_records import TrainRun, TrainSettings
 from spectrum_ft.tuning.applying import apply_plan
 from spectrum_ft.tuning.bases import open_base
 from spectrum_ft.tuning.loading import load_for_training

@@ -17,8 +17,8 @@ from torch.nn import functional
 from trl import SFTTrainer
 
 from spectrum_ft.errors import PlanError, SpectrumError, TrainError
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.applying import Applied, apply_plan
 from spectrum_ft.tuning.bases import open_base
 from spectrum_ft.tuning.data.packing import pack

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from spectrum_ft.errors import CheckpointError, DataError, OutputError, PlanError, TrainError
-from spectrum_ft.records import Plan
-from spectrum_ft.train_records import TrainRun, TrainSettings, TrainStep
+from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.training import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.merges.merging import merge
 from spectrum_ft.tuning.preparing import prepare
 from spectrum_ft.tuning.training import Stopped, prepare_training, train

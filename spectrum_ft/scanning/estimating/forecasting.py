@@ -11,7 +11,7 @@ from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.checkpoints.weight_files import LocalFile
 from spectrum_ft.environment import command_line, current_environment
 from spectrum_ft.errors import ComputeError
-from spectrum_ft.scan_forecast_records import KindForecast, ScanForecast
+from spectrum_ft.records.scan_forecasts import KindForecast, ScanForecast
 from spectrum_ft.scanning.compute import Compute, budget_for
 from spectrum_ft.scanning.devices import solvers_for
 from spectrum_ft.scanning.estimating.calibrating import calibrate

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spectrum_ft.environment import shown_path
 from spectrum_ft.errors import DataError
-from spectrum_ft.records import DataSummary
-from spectrum_ft.train_records import TrainOn
+from spectrum_ft.records.training import DataSummary, TrainOn
 from spectrum_ft.tuning.data.chat_spans import Written, find_answers, write_conversation
 from spectrum_ft.tuning.data.labelling import UNLABELLED, Labelled, label
 from spectrum_ft.tuning.data.rows import Row, Rows

@@ -19,7 +19,7 @@ from spectrum_ft.checkpoints.safetensors_file import read_safetensors_header
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, few_names
 from spectrum_ft.record_files import parse_record, read_bytes_of
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.training import TrainRun
 from spectrum_ft.tuning.merges.dequantized import ROUNDINGS
 from spectrum_ft.tuning.runs.run_folder import RECORD, read_run
 

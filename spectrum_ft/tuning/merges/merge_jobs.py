@@ -10,8 +10,8 @@ from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.checkpoints.config_file import read_config_table
 from spectrum_ft.checkpoints.tensors import TensorEntry
 from spectrum_ft.errors import CheckpointError, OutputError, few_names
+from spectrum_ft.records.training import TrainRun
 from spectrum_ft.staging import free_bytes
-from spectrum_ft.train_records import TrainRun
 from spectrum_ft.tuning.merges.deltas import (
     Delta,
     base_folder,

@@ -8,7 +8,7 @@ from spectrum_ft import __version__
 from spectrum_ft.checkpoints.checkpoint import PACKAGED_PREFIX
 from spectrum_ft.checkpoints.hub import is_hub_id
 from spectrum_ft.checkpoints.packaged import PACKAGED
-from spectrum_ft.train_records import TrainRun
+from spectrum_ft.records.training import TrainRun
 
 
 def model_card(run: TrainRun, *, onto: str, dtype: str) -> str:

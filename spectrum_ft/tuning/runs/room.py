@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from spectrum_ft.errors import OutputError
+from spectrum_ft.records.training import Contract, TrainSettings
 from spectrum_ft.staging import free_bytes
-from spectrum_ft.train_records import Contract, TrainSettings
 
 _FLOAT32 = 4
 _SMALL_FILES = 2**20  # records, metrics, random states

@@ -16,7 +16,7 @@ from spectrum_ft.errors import OutputError, TrainError
 from spectrum_ft.locking import locked
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_json, to_record
-from spectrum_ft.train_records import (
+from spectrum_ft.records.training import (
     CHANGE_NO_WEIGHT,
     RUN_SCHEMA,
     START_SCHEMA,

@@ -14,7 +14,7 @@ import pytest
 from made_runs import write_run
 from spectrum_ft.errors import OutputError, RecordError, TrainError
 from spectrum_ft.planning.plan_files import parse_plan
-from spectrum_ft.train_records import RunStart, TrainRun, TrainSettings, TrainStep
+from spectrum_ft.records.training import RunStart, TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.runs.run_folder import RunFolder, open_run, read_run
 from tiny_models import plan_of
 

@@ -1,0 +1,1 @@
+"""How two scans differ, shown."""

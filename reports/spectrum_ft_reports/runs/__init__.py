@@ -1,0 +1,1 @@
+"""A training run, shown: its contract, its course, what came of it."""

@@ -1,0 +1,1 @@
+"""A scan, and what a plan takes of it, shown."""
