@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
-.PHONY: demo test check fix golden bench dev clean
+.PHONY: demo test check fix golden docs bench dev clean
 
 dev: $(STAMP)  ## make .venv with the project and all it needs
 
@@ -36,8 +36,11 @@ fix: dev  ## format, and mend what lint can mend
 golden: dev  ## write the expected reports anew; look at the difference before you commit it
 	$(BIN)/python -m pytest tests/reports --update-golden
 
+docs: dev  ## the documentation, in docs/_build/html; a broken link is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky -b html docs docs/_build/html
+
 bench: dev  ## measure the scan; see benchmarks/README.md for training
 	$(BIN)/python benchmarks/scan.py
 
 clean:
-	rm -rf .venv runs dist
+	rm -rf .venv runs dist docs/_build

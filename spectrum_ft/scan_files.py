@@ -13,7 +13,11 @@ def read_scan(path: str) -> ScanReport:
 
     A file that names none of our schemas is read as a result of the published Spectrum script.
     """
-    data = read_bytes_of(path)
+    return parse_scan(read_bytes_of(path), path)
+
+
+def parse_scan(data: bytes, path: str) -> ScanReport:
+    """The scan report in `data`, read from `path`; see `read_scan`."""
     if _OURS in data or not data.strip():
         report = to_record(parse_record(data, path), ScanReport, SCAN_SCHEMA, path)
         _check_tensors(report, path)

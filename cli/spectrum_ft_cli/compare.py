@@ -117,7 +117,7 @@ def _compare(ctx: click.Context, prepared: "PreparedComparison", output: Path) -
 def _finish(ctx: click.Context, comparison: Comparison, output: Path) -> int | None:
     """Show the comparison and draw its pictures; the exit code of the gate, if that failed."""
     from spectrum_ft.comparing.contrasts import decisive
-    from spectrum_ft_cli.show_comparison import draw_pictures, show_comparison
+    from spectrum_ft_cli.showing.comparisons import draw_pictures, show_comparison
 
     talk: Talk = ctx.obj
     pictures = draw_pictures(comparison, output)

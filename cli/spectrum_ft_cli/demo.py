@@ -14,10 +14,11 @@ from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.record_files import to_json
 from spectrum_ft.writing import make_folder, write_file
 from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.demo_data import held_out_lines, training_lines
 from spectrum_ft_cli.output import check_output
 from spectrum_ft_cli.scan import run_scan
-from spectrum_ft_cli.show import command_to_copy, show_scan
+from spectrum_ft_cli.showing.scans import show_scan
 from spectrum_ft_cli.talk import Talk
 
 MODEL = "smollm2-135m"

@@ -126,6 +126,6 @@ def command(
     if as_json:
         sys.stdout.write(to_json(found))
         return
-    from spectrum_ft_cli.show_diff import show_diff  # rich, for those who look
+    from spectrum_ft_cli.showing.diffs import show_diff  # rich, for those who look
 
     show_diff(found, limit=limit)

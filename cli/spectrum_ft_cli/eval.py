@@ -62,7 +62,7 @@ def command(ctx: click.Context, /, **_: Any) -> None:
     if asked["as_json"]:
         sys.stdout.write(to_json(evaluation))
         return
-    from spectrum_ft_cli.show_evaluation import show_evaluation
+    from spectrum_ft_cli.showing.evaluations import show_evaluation
 
     show_evaluation(evaluation)
 

@@ -26,7 +26,7 @@ from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.plan_options import adapter_options, shape_options
 from spectrum_ft_cli.scan import kinds_option, names_a_scan, pickle_option, run_scan
-from spectrum_ft_cli.show import show_scan
+from spectrum_ft_cli.showing.scans import show_scan
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Count, Share, Size
 

@@ -1,137 +1,215 @@
-"""`spectrum report`: show a record again."""
+"""`spectrum report`: show a record again, or write it to a file."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import click
 
 from spectrum_ft.comparing.comparison_folder import RECORD as COMPARISON_RECORD
-from spectrum_ft.errors import RecordError
-from spectrum_ft.record_files import STDIN, parse_record, read_bytes_of, to_record
+from spectrum_ft.errors import OutputError, RecordError
+from spectrum_ft.forecasting.keeping import Precision
+from spectrum_ft.memory import TrainingShape
+from spectrum_ft.planning.plan_files import parse_plan
+from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
 from spectrum_ft.records.comparisons import COMPARISON_SCHEMA, Comparison
 from spectrum_ft.records.diffs import DIFF_SCHEMA, ScanDiff
 from spectrum_ft.records.evaluations import EVALUATION_SCHEMA, Evaluation
+from spectrum_ft.records.plans import PLAN_SCHEMA
 from spectrum_ft.records.scan_forecasts import SCAN_FORECAST_SCHEMA, ScanForecast
+from spectrum_ft.records.scans import SCAN_SCHEMA
 from spectrum_ft.records.training import RUN_SCHEMA, TrainRun
-from spectrum_ft.scan_files import read_scan
+from spectrum_ft.scan_files import parse_scan
 from spectrum_ft.tuning.runs.run_folder import RECORD, START
+from spectrum_ft.writing import write_file
 from spectrum_ft_cli.commands import Command, option
-from spectrum_ft_cli.scan import plan_to_show
-from spectrum_ft_cli.show import show_scan
+from spectrum_ft_cli.output import check_output
+from spectrum_ft_cli.plan_options import shape_options
+from spectrum_ft_cli.showing import (
+    comparisons,
+    diffs,
+    evaluations,
+    plans,
+    runs,
+    scan_forecasts,
+    scans,
+)
+from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.talk import Talk
 
 
 @click.command("report", cls=Command)
 @click.argument("record")
 @option("--matrices", group="Output", is_flag=True, help="List every matrix of a scan as well.")
 @option(
+    "--scan",
+    group="Memory forecast",
+    metavar="SCAN|MODEL",
+    help="What a plan was made from. [default: the model that it names, if that is here]",
+)
+@shape_options
+@option(
     "-o",
     "--output",
     group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write it to this file instead: a comparison's pictures (.png, .svg), or all of a "
-    "comparison or a diff (.md).",
+    help="Write it to this file instead: a page (.html), Markdown (.md), a picture (.png, .svg).",
 )
 @option("--force", group="Output", is_flag=True, help="Replace an existing output.")
-def command(record: str, matrices: bool, output: Path | None, force: bool) -> None:
-    """Show a record again.
+@click.pass_obj
+def command(
+    talk: Talk,
+    record: str,
+    matrices: bool,
+    scan: str | None,
+    batch_size: int,
+    max_length: int,
+    precision: Precision,
+    optim: str,
+    grad_checkpointing: bool,
+    device: Literal["cpu", "cuda"],
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Show a record again, or write it to a file that can be looked at.
 
-    RECORD is a file written by `spectrum scan -o`, `spectrum eval -o` or `spectrum diff -o`, the
-    folder of a finished `spectrum train -o` or of a `spectrum compare -o`, a result file of the
-    published Spectrum script, or - for a scan on standard input.
+    RECORD is a file that `spectrum` wrote: a scan, a plan, an evaluation, a diff; the folder of a
+    finished run or of a comparison; a result file of the published Spectrum script; or - for
+    standard input.
 
     \b
     Example:
-      spectrum report scan.json --matrices
-      spectrum report ./run
+      spectrum report scan.json -o scan.html
+      spectrum report plan.yaml --scan scan.json
       spectrum report ./comparison -o comparison.md
     """
-    path = str(_record_in(Path(record))) if Path(record).is_dir() else record
-    found = _other_than_scan(path)
-    if output is not None:
-        _write(found, path, output, force=force)
+    check_output(output, force=force)
+    is_folder = Path(record).is_dir()
+    path = str(_record_in(Path(record))) if is_folder else record
+    data = read_bytes_of(path)
+    kind = _kind_of(data, path)
+    _refuse_idle(kind, matrices=matrices, scan=scan)
+    found = kind.read(data, path)
+    given = Given(
+        path=path,
+        folder=record if is_folder else None,
+        digest=hashlib.sha256(data).hexdigest(),
+        matrices=matrices,
+        scan=scan,
+        shape=TrainingShape(
+            batch_size=batch_size,
+            max_length=max_length,
+            precision=precision,
+            optimizer=optim,
+            gradient_checkpointing=grad_checkpointing,
+            device=device,
+        ),
+    )
+    if output is None:
+        kind.show(found, given)
         return
-    if found is None:
-        report = read_scan(path)
-        show_scan(report, plan_to_show(report), with_matrices=matrices)
-        return
-    if matrices:
-        raise click.UsageError("--matrices lists the matrices of a scan, and this is none.")
-    kind, table = found
-    kind.show(to_record(table, kind.record, kind.schema, path), record if path != record else None)
+    suffix = output.suffix.lower()
+    if suffix not in kind.formats:
+        raise OutputError(
+            f"{output}: no kind of report that there is of {kind.name}",
+            f"end its name in {' or '.join(kind.formats)}",
+        )
+    write_file(output, kind.formats[suffix](found, given), force=force)
+    talk.say(f"Wrote {output}.")
 
 
-def _show_run(run: TrainRun, folder: str | None) -> None:
-    from spectrum_ft_cli.show_training import show_run
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """A kind of record: how it is read, shown and written."""
 
-    show_run(run, folder)
-
-
-def _show_evaluation(evaluation: Evaluation, folder: str | None) -> None:
-    from spectrum_ft_cli.show_evaluation import show_evaluation
-
-    show_evaluation(evaluation)
-
-
-def _show_comparison(comparison: Comparison, folder: str | None) -> None:
-    from spectrum_ft_cli.show_comparison import show_comparison
-
-    show_comparison(comparison, folder)
-
-
-def _write_comparison(comparison: Comparison, output: Path, force: bool) -> None:
-    from spectrum_ft_cli.show_comparison import write_report
-
-    write_report(comparison, output, force=force)
-
-
-def _show_diff(diff: ScanDiff, folder: str | None) -> None:
-    from spectrum_ft_cli.show_diff import show_diff
-
-    show_diff(diff)
-
-
-def _write_diff(diff: ScanDiff, output: Path, force: bool) -> None:
-    from spectrum_ft_cli.show_diff import write_diff
-
-    write_diff(diff, output, force=force)
-
-
-def _show_scan_forecast(forecast: ScanForecast, folder: str | None) -> None:
-    from spectrum_ft_cli.scan_forecast import show_forecast
-
-    show_forecast(forecast)
-
-
-class _Kind(NamedTuple):
-    """A kind of record, how it is shown (with the folder that it lies in, if that was named), and
-    how it is written to a file, if it can be."""
-
+    name: str
+    """What it is called, in a sentence."""
     schema: str
-    record: type
-    show: Callable[[Any, str | None], None]
-    write: Callable[[Any, Path, bool], None] | None = None
+    """Its layout's name and version."""
+    read: Callable[[bytes, str], Any]
+    """The record in the bytes of the file of that path; raises `RecordError`."""
+    show: Callable[[Any, Given], None]
+    """Prints it."""
+    formats: Formats
+    """The files that it is written to."""
 
 
-_KINDS = (
-    _Kind(RUN_SCHEMA, TrainRun, _show_run),
-    _Kind(EVALUATION_SCHEMA, Evaluation, _show_evaluation),
-    _Kind(COMPARISON_SCHEMA, Comparison, _show_comparison, _write_comparison),
-    _Kind(DIFF_SCHEMA, ScanDiff, _show_diff, _write_diff),
-    _Kind(SCAN_FORECAST_SCHEMA, ScanForecast, _show_scan_forecast),
+def _of(record: type, schema: str) -> Callable[[bytes, str], Any]:
+    return lambda data, path: to_record(parse_record(data, path), record, schema, path)
+
+
+_SCAN = _Kind(
+    name="a scan", schema=SCAN_SCHEMA, read=parse_scan, show=scans.show, formats=scans.FORMATS
 )
-"""Every kind of record but scans, which take options of their own."""
+_PLAN = _Kind(
+    name="a plan", schema=PLAN_SCHEMA, read=parse_plan, show=plans.show, formats=plans.FORMATS
+)
+_KINDS = (
+    _SCAN,
+    _PLAN,
+    _Kind(
+        name="a run",
+        schema=RUN_SCHEMA,
+        read=_of(TrainRun, RUN_SCHEMA),
+        show=runs.show,
+        formats=runs.FORMATS,
+    ),
+    _Kind(
+        name="an evaluation",
+        schema=EVALUATION_SCHEMA,
+        read=_of(Evaluation, EVALUATION_SCHEMA),
+        show=evaluations.show,
+        formats=evaluations.FORMATS,
+    ),
+    _Kind(
+        name="a comparison",
+        schema=COMPARISON_SCHEMA,
+        read=_of(Comparison, COMPARISON_SCHEMA),
+        show=comparisons.show,
+        formats=comparisons.FORMATS,
+    ),
+    _Kind(
+        name="a diff",
+        schema=DIFF_SCHEMA,
+        read=_of(ScanDiff, DIFF_SCHEMA),
+        show=diffs.show,
+        formats=diffs.FORMATS,
+    ),
+    _Kind(
+        name="a forecast",
+        schema=SCAN_FORECAST_SCHEMA,
+        read=_of(ScanForecast, SCAN_FORECAST_SCHEMA),
+        show=scan_forecasts.show,
+        formats=scan_forecasts.FORMATS,
+    ),
+)
+"""Every kind of record that there is a report of."""
 
 
-def _write(
-    found: tuple["_Kind", dict[str, Any]] | None, path: str, output: Path, *, force: bool
-) -> None:
-    """Write the comparison or diff in `path` to `output`; a usage error for another record."""
-    kind, table = found or (None, {})
-    if kind is None or kind.write is None:
-        raise click.UsageError("-o writes a comparison or a diff, and this is neither.")
-    kind.write(to_record(table, kind.record, kind.schema, path), output, force)
+def _kind_of(data: bytes, path: str) -> _Kind:
+    """The kind of record in `data`; what names none of our schemas may be a scan of the script's.
+
+    Only a record that names several is parsed for it: a run holds its plan, and names are free.
+    """
+    names = {kind.schema.partition("@")[0]: kind for kind in _KINDS}
+    named = [name for name in names if f"{name}@".encode() in data]
+    if len(named) < 2:
+        return names[named[0]] if named else _SCAN
+    if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return _PLAN  # the only record in YAML
+    schema = str(parse_record(data, path).get("schema"))
+    return names.get(schema.partition("@")[0], _SCAN)
+
+
+def _refuse_idle(kind: _Kind, *, matrices: bool, scan: str | None) -> None:
+    """A usage error for an option that would do nothing."""
+    if matrices and kind is not _SCAN:
+        raise click.UsageError("--matrices lists the matrices of a scan, and this is none.")
+    if scan is not None and kind is not _PLAN:
+        raise click.UsageError("--scan says what a plan was made from, and this is none.")
 
 
 def _record_in(folder: Path) -> Path:
@@ -143,17 +221,3 @@ def _record_in(folder: Path) -> Path:
             f"{folder}: this run is not finished", "the command that began it goes on with it"
         )
     return folder / RECORD
-
-
-def _other_than_scan(path: str) -> tuple[_Kind, dict[str, Any]] | None:
-    """The kind of the record in the file `path`, and its content; None if it may be a scan."""
-    if path == STDIN:
-        return None
-    data = read_bytes_of(path)
-    names = {kind.schema.partition("@")[0]: kind for kind in _KINDS}
-    # A scan can be large, and is only parsed here where it might be something else.
-    if not any(f'"{name}@'.encode() in data for name in names):
-        return None
-    table = parse_record(data, path)
-    kind = names.get(str(table.get("schema")).partition("@")[0])
-    return None if kind is None else (kind, table)

@@ -8,8 +8,6 @@ import click
 
 from spectrum_ft.checkpoints.checkpoint import open_checkpoint
 from spectrum_ft.checkpoints.folder import is_weight_file
-from spectrum_ft.errors import PlanError
-from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.record_files import STDIN, to_json
 from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.scanning.compute import Compute, open_engine
@@ -19,6 +17,7 @@ from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.compute_options import compute_options
+from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.progress import follow
 from spectrum_ft_cli.scan_forecast import estimate, say_forecast
@@ -83,14 +82,6 @@ def names_a_scan(source: str) -> bool:
     path = Path(source)
     is_file = path.exists() and not path.is_dir()
     return source == STDIN or path.suffix == ".json" or (is_file and not is_weight_file(path))
-
-
-def plan_to_show(report: ScanReport) -> Planned | None:
-    """The default plan, to mark in a scan's report what it would train; None if there is none."""
-    try:
-        return make_plan(report)
-    except PlanError:
-        return None
 
 
 @click.command("scan", cls=Command)
@@ -177,7 +168,7 @@ def command(
     if as_json:
         sys.stdout.write(to_json(report))
         return
-    from spectrum_ft_cli.show import command_to_copy, show_scan  # rich, for those who look
+    from spectrum_ft_cli.showing.scans import plan_to_show, show_scan  # rich, for those who look
 
     planned = plan_to_show(report)
     show_scan(report, planned, with_matrices=matrices)

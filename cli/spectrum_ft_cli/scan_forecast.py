@@ -2,16 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spectrum_ft.record_files import to_json
 from spectrum_ft.scanning.compute import Compute
 from spectrum_ft.scanning.jobs import ScanJob
 from spectrum_ft_cli.output import emit
 from spectrum_ft_cli.talk import Talk
-
-if TYPE_CHECKING:
-    from spectrum_ft.records.scan_forecasts import ScanForecast
 
 _WORTH_TELLING_SECONDS = 60.0
 
@@ -35,8 +31,10 @@ def estimate(
         talk.say(f"Wrote {output}.")
     if as_json:
         sys.stdout.write(to_json(forecast))
-    else:
-        show_forecast(forecast)
+        return
+    from spectrum_ft_cli.showing.scan_forecasts import show_forecast  # rich, for those who look
+
+    show_forecast(forecast)
 
 
 def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> None:
@@ -55,12 +53,3 @@ def say_forecast(job: ScanJob, compute: Compute, talk: Talk, *, cache: bool) -> 
         f"This will take about {forecast_time(forecast)} and {numbers.size(forecast.memory_bytes)} "
         f"of memory{network}; less if spectra are kept from earlier scans."
     )
-
-
-def show_forecast(forecast: "ScanForecast") -> None:
-    """Print what a scan takes, and on what it is spent, on standard output."""
-    from spectrum_ft_cli.show import ReportConsole
-    from spectrum_ft_reports.scan_forecasts.terminal import print_scan_forecast
-    from spectrum_ft_reports.scan_forecasts.views import scan_forecast_view
-
-    print_scan_forecast(ReportConsole(highlight=False), scan_forecast_view(forecast))

@@ -17,11 +17,11 @@ from spectrum_ft.records.plans import Plan
 from spectrum_ft.records.training import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.runs.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
+from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.libraries import quiet_libraries
 from spectrum_ft_cli.output import check_folder
 from spectrum_ft_cli.scan import run_scan
-from spectrum_ft_cli.show import command_to_copy
-from spectrum_ft_cli.show_training import say_contract, show_contract, show_run
+from spectrum_ft_cli.showing.runs import say_contract, show_contract, show_run
 from spectrum_ft_cli.stopping import Stopping
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.train_config import given, kept_config, settle

@@ -20,7 +20,7 @@ from rich.console import Console
 from made_comparisons import a_comparison, a_curve, comparison_of, trained_arm, untrained_arm
 from spectrum_ft.errors import OutputError
 from spectrum_ft.records.comparisons import Comparison, CurvePoint, Estimate
-from spectrum_ft_cli.show_comparison import draw_pictures, show_comparison, write_report
+from spectrum_ft_cli.showing.comparisons import draw_pictures, show_comparison, write_report
 from spectrum_ft_reports.comparisons.markdown import comparison_markdown
 from spectrum_ft_reports.comparisons.pictures import PICTURES, draw, pictures_of, write_picture
 from spectrum_ft_reports.comparisons.terminal import print_comparison
@@ -432,7 +432,7 @@ def test_a_comparison_is_shown_and_its_pictures_drawn(
 
 def test_showing_a_comparison_does_not_load_what_draws_it() -> None:
     code = (
-        "import sys, spectrum_ft_cli.show_comparison\n"
+        "import sys, spectrum_ft_cli.showing.comparisons\n"
         "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,16 +1,12 @@
-"""A comparison in pictures: PNG and SVG, the same bytes for the same comparison."""
+"""A comparison in pictures."""
 
-import io
 from collections.abc import Callable
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from spectrum_ft.errors import OutputError
 from spectrum_ft.records.comparisons import Comparison
-from spectrum_ft.writing import write_file
 from spectrum_ft_reports.comparisons.curves import draw_losses
 from spectrum_ft_reports.comparisons.scatter import draw_accuracies
 from spectrum_ft_reports.drawing.labels import SIZE
@@ -25,15 +21,6 @@ _DRAWN: dict[str, Callable[[Axes, Comparison], None]] = {
 
 PICTURES = tuple(_DRAWN)
 """The pictures that there are of a comparison, by name."""
-
-SUFFIXES = (".png", ".svg")
-"""What the files of pictures end in."""
-
-# What files tell of the hour and the library, so that the same picture would differ.
-_TELLTALES = {".png": ("Software",), ".svg": ("Date", "Creator")}
-
-_SHARPNESS = 2
-"""Dots of a PNG for each of the 900 that it is meant to be seen at."""
 
 # In inches: room above for a title, below for the axis, and the least that is drawn in.
 _ABOVE, _BELOW, _LEAST, _LEFT = 0.85, 0.65, 3.9, 0.75
@@ -78,30 +65,3 @@ def _widest(figure: Figure, names: list[str]) -> float:
     for text in texts:
         text.remove()
     return width
-
-
-def write_picture(
-    comparison: Comparison, which: str | tuple[str, ...], path: Path, *, force: bool = False
-) -> None:
-    """Write one picture, or several below each other, to `path`, a .png or an .svg.
-
-    Raises `OutputError` if that cannot be done.
-    """
-    suffix = path.suffix.lower()
-    names = (which,) if isinstance(which, str) else which
-    if suffix not in SUFFIXES:
-        raise OutputError(f"{path}: not the name of a picture", "end it in .png or .svg")
-    if not names or set(names) - set(pictures_of(comparison)):
-        raise OutputError(
-            f"{path}: there is nothing to draw", "a comparison with results is needed"
-        )
-    figure = draw(comparison, *names)
-    stream = io.BytesIO()
-    with styled():
-        figure.savefig(
-            stream,
-            format=suffix[1:],
-            dpi=_SHARPNESS * DPI,
-            metadata=dict.fromkeys(_TELLTALES[suffix]),
-        )
-    write_file(path, stream.getvalue(), force=force)

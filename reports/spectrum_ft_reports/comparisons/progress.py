@@ -28,7 +28,9 @@ def heard_text(heard: "Heard") -> str:
     if "asked" in message:
         where = f"asked {message['asked']:,} of {message['questions']:,} questions"
     elif "loss" in message:
-        where = f"step {message['step']:,}/{message['steps']:,}, loss {numbers.loss(message['loss'])}"
+        where = (
+            f"step {message['step']:,}/{message['steps']:,}, loss {numbers.loss(message['loss'])}"
+        )
     return f"{trial_name(heard.job)}: {where}"
 
 

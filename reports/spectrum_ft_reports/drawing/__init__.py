@@ -1,1 +1,1 @@
-"""How pictures look."""
+"""How pictures look, and how they become files and parts of pages."""

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from spectrum_ft.records.training import TrainRun
-from spectrum_ft_cli.show import ReportConsole
+from spectrum_ft_cli.showing.console import ReportConsole
+from spectrum_ft_cli.showing.given import Formats, Given
 from spectrum_ft_cli.talk import Talk
-from spectrum_ft_reports.runs.terminal import print_facts, print_run
+from spectrum_ft_reports.parts.terminal import print_facts
+from spectrum_ft_reports.runs.terminal import print_run
 from spectrum_ft_reports.runs.views import contract_facts, precision_warning, run_view
 
 if TYPE_CHECKING:
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
 
 def show_run(run: TrainRun, folder: str | None = None) -> None:
     """Print what came of a run, kept in `folder` where that is known, on standard output."""
-    print_run(ReportConsole(highlight=False), run_view(run, folder))
+    print_run(ReportConsole(), run_view(run, folder))
 
 
 def show_contract(prepared: "Prepared") -> None:
     """Print what a run would do on standard output."""
-    _print_contract(ReportConsole(highlight=False), prepared)
+    _print_contract(ReportConsole(), prepared)
 
 
 def say_contract(prepared: "Prepared", notes: Iterable[str], talk: Talk) -> None:
@@ -38,3 +40,12 @@ def say_contract(prepared: "Prepared", notes: Iterable[str], talk: Talk) -> None
 def _print_contract(console: Console, prepared: "Prepared") -> None:
     facts = contract_facts(prepared.contract, prepared.settings, prepared.data, prepared.eval_data)
     print_facts(console, facts)
+
+
+def show(run: TrainRun, given: Given) -> None:
+    """Print what came of a run on standard output."""
+    show_run(run, given.folder)
+
+
+FORMATS: Formats = {}
+"""The files that a run is written to."""

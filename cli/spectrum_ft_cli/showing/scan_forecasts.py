@@ -1,0 +1,21 @@
+"""The forecast of a scan, where the user reads it."""
+
+from spectrum_ft.records.scan_forecasts import ScanForecast
+from spectrum_ft_cli.showing.console import ReportConsole
+from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_reports.scan_forecasts.terminal import print_scan_forecast
+from spectrum_ft_reports.scan_forecasts.views import scan_forecast_view
+
+
+def show_forecast(forecast: ScanForecast) -> None:
+    """Print what a scan takes, and on what it is spent, on standard output."""
+    print_scan_forecast(ReportConsole(), scan_forecast_view(forecast))
+
+
+def show(forecast: ScanForecast, given: Given) -> None:
+    """Print what a scan takes, and on what it is spent, on standard output."""
+    show_forecast(forecast)
+
+
+FORMATS: Formats = {}
+"""The files that a forecast is written to."""
