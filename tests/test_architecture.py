@@ -111,6 +111,36 @@ def test_a_scan_never_loads_torch(tmp_path: Path) -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
+def test_a_report_on_a_terminal_loads_nothing_that_draws_and_a_page_no_torch(
+    tmp_path: Path,
+) -> None:
+    from making import write_llama
+
+    write_llama(tmp_path / "model", layers=4)
+    code = (
+        "import sys\n"
+        "from spectrum_ft_cli.main import run\n"
+        "assert run(['scan', 'model', '-o', 'scan.json', '-q', '--no-cache']) == 0\n"
+        "assert run(['report', 'scan.json']) == 0\n"
+        "heavy = {'torch', 'matplotlib', 'jinja2', 'spectrum_ft_reports.pages'} & set(sys.modules)\n"
+        "assert run(['report', 'scan.json', '-o', 'scan.html']) == 0\n"
+        "heavy |= {'torch', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "scan.html").stat().st_size > 0
+
+
+def test_figures_become_text_in_views_without_a_terminal_a_page_or_a_picture_in_mind() -> None:
+    media = {"rich", "jinja2", "markupsafe", "matplotlib"}
+    for path in PACKAGES["spectrum_ft_reports"].rglob("views.py"):
+        drawn = imported_packages(path) & media
+        assert not drawn, f"{path.relative_to(ROOT)} imports {drawn}"
+
+
 def test_comparing_never_loads_torch_in_its_own_process(tmp_path: Path) -> None:
     code = (
         "import sys, spectrum_ft_cli.compare, spectrum_ft.comparing.comparing\n"
@@ -138,6 +168,9 @@ def test_the_wheel_ships_three_packages_and_nothing_else(tmp_path: Path) -> None
     assert packages == set(PACKAGES)
     for package in PACKAGES:
         assert f"{package}/py.typed" in names
+    home = PACKAGES["spectrum_ft_reports"] / "pages" / "templates"
+    for template in home.iterdir():
+        assert f"spectrum_ft_reports/pages/templates/{template.name}" in names
 
 
 def test_no_file_of_ours_is_longer_than_400_lines() -> None:

@@ -51,7 +51,7 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     scan_file, plan_file = output / "scan.json", output / "plan.yaml"
     data, held_out = output / "train.jsonl", output / "test.jsonl"
     run, merged, comparison = output / "run", output / "merged", output / "comparison"
-    for file in (scan_file, plan_file, data, held_out):
+    for file in (scan_file, plan_file, data, held_out, *_pages(output).values()):
         check_output(file, force=force)
     for folder in (run, merged, comparison):
         if folder.exists() and not force:
@@ -85,6 +85,8 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     )
     if compared:
         return compared
+    for record, page in _pages(output).items():
+        _run(talk, "report", str(output / record), "-o", str(page), "--force")
     talk.say("")
     talk.say("Next, look closer, plan another share, or train a model of your own:")
     for words in (
@@ -94,6 +96,12 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
     ):
         talk.say("  " + command_to_copy("spectrum", *words))
     return None
+
+
+def _pages(output: Path) -> dict[str, Path]:
+    """The page of each record that the demo makes in `output`."""
+    records = ("scan.json", "plan.yaml", "run", "comparison")
+    return {record: output / f"{Path(record).stem}.html" for record in records}
 
 
 def _run(talk: Talk, name: str, *words: str) -> int | None:
