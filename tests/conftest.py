@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spectrum_ft.checkpoints.packaged import PACKAGED, packaged_path
 from spectrum_ft_cli.main import run
 from train_program import ARGUMENTS, Spectrum
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,6 +96,18 @@ def smollm2(model_cache: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch, one_at_a_time(model_cache):
         patch.setenv("SPECTRUM_FT_CACHE", str(model_cache))
         return convert_gguf(gguf)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser for the tests of one module, which belong into the xdist group `browser`.
+
+    Not for the session: while playwright runs, nothing else in this thread can use asyncio.
+    """
+    from browser import running_browser
+
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.forecasting.keeping import Precision
 from spectrum_ft.memory import TrainingShape, forecast, forecasts
 from spectrum_ft.planning.budgets import Budget, fit_plan, params_budget, vram_budget
-from spectrum_ft.planning.exports import EXPORTS, export_plan
+from spectrum_ft.planning.exports import EXPORTS, export_plan, left_out
 from spectrum_ft.planning.making import Planned, PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.planning.policies import Scope
@@ -31,6 +31,7 @@ from spectrum_ft_cli.talk import Talk
 from spectrum_ft_cli.values import Count, Share, Size
 
 _PRESET_HELP = "; ".join(f"{preset.name}: {preset.meaning}" for preset in PRESETS.values())
+_EXPORT_HELP = "; ".join(f"{export.name}: {export.meaning}" for export in EXPORTS.values())
 
 
 def _scan_of(source: str, talk: Talk, *, score: str | None, allow_pickle: bool) -> ScanReport:
@@ -144,7 +145,7 @@ def _memory(
     "--export",
     group="Output",
     type=click.Choice(list(EXPORTS)),
-    help="Write the plan in another tool's format instead.",
+    help=f"Write the plan in another tool's format instead. {_EXPORT_HELP}.",
 )
 @pickle_option
 @click.pass_obj
@@ -228,16 +229,18 @@ def command(
     report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)
     budget = _budget(report, shape, params=params, vram=vram)
     planned = fit_plan(report, request, budget) if budget else make_plan(report, request)
+    exported = export_plan(planned.plan, export) if export else None
     # Files first: whoever reads our output may go away at any time.
     if output is not None:
-        content = export_plan(planned.plan, export) if export else plan_to_yaml(planned.plan)
-        emit(content, output, force=force)
+        emit(exported or plan_to_yaml(planned.plan), output, force=force)
         talk.say(f"Wrote {output}.")
     if as_json:
         sys.stdout.write(to_json(planned.plan))
-    elif export is None:
+    elif exported is None:
         show_scan(report, planned, memory=_memory(report, planned, shape))
     elif output is None:
-        emit(export_plan(planned.plan, export), None, force=force)
+        emit(exported, None, force=force)
+    if export is not None and (gap := left_out(planned.plan, export)):
+        talk.say(gap)
     if output is None and export is None and not as_json:
         talk.say("Nothing is written without -o plan.yaml.")

@@ -8,7 +8,7 @@ from spectrum_ft.records.training import TrainStep
 from spectrum_ft_cli.stopping import Stopping
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_reports.runs.course import Course
-from spectrum_ft_reports.runs.views import course_view, evaluation_line, step_line
+from spectrum_ft_reports.runs.live import course_view, evaluation_line, step_line
 
 Watch = Callable[[TrainStep], None]
 

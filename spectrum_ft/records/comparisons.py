@@ -1,11 +1,13 @@
 """What crosses the border of a comparison: its settings, its trials, its record."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from spectrum_ft.errors import SpectrumError
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
 from spectrum_ft.records.evaluations import EvalSettings, Evaluation
+from spectrum_ft.records.rows import Preview, Row, Tabular, part
 from spectrum_ft.records.training import TrainRun, TrainSettings
 
 COMPARISON_SCHEMA = "spectrum-ft/comparison@1"
@@ -235,8 +237,8 @@ class Contrast:
     """Why nothing can be told, in words: `from one seed`; null where something can."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Comparison(Tabular):
     """What came of a comparison."""
 
     schema: str = COMPARISON_SCHEMA
@@ -259,3 +261,55 @@ class Comparison:
     """What computed it."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
+
+    def to_rows(self) -> list[Row]:
+        """One row for each arm, in the order in which they were named; see `records.rows`."""
+        return [_row(arm) for arm in self.arms]
+
+    def contrast_rows(self) -> list[Row]:
+        """One row for each planned question in each metric; see `records.rows`."""
+        names = [f.name for f in fields(Contrast) if f.name != "asked"]
+        return [
+            {
+                **part("asked", contrast.asked, Asked),
+                **{name: getattr(contrast, name) for name in names},
+            }
+            for contrast in self.contrasts
+        ]
+
+    def _preview(self) -> Preview:
+        def row(index: int) -> tuple[str, ...]:
+            arm = self.arms[index]
+            return (
+                arm.name,
+                f"{len(arm.seeds):,}",
+                figures.percent(_mean(arm.accuracy)),
+                figures.loss(_mean(arm.loss)),
+                figures.size(arm.peak_memory_bytes),
+                figures.seconds(arm.seconds),
+            )
+
+        return Preview(
+            title=f"Comparison on {self.source}: {len(self.arms):,} arms, "
+            f"{len(self.settings.seeds):,} seeds",
+            columns=("arm", "seeds", "accuracy, %", "held-out loss", "memory", "time"),
+            number=len(self.arms),
+            row=row,
+            numeric=5,
+        )
+
+
+_ESTIMATES = ("accuracy", "loss", "general_loss")
+_SERIES = ("seeds", "failed", "rates", "layers", "curves")
+
+
+def _mean(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.mean
+
+
+def _row(arm: ArmResult) -> Row:
+    row: Row = {"name": arm.name, "seeds": len(arm.seeds), "failed": len(arm.failed)}
+    for name in _ESTIMATES:
+        row |= part(name, getattr(arm, name), Estimate, leave_out=("values",))
+    left = [f.name for f in fields(ArmResult) if f.name not in (*_ESTIMATES, *_SERIES, "name")]
+    return row | {name: getattr(arm, name) for name in left}

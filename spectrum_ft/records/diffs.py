@@ -4,11 +4,13 @@ A change is `(b - a) / max(|a|, |b|)`, the difference relative to the larger of 
 doubled, -0.5 for what halved, and the same number with the other sign the other way round.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from spectrum_ft.errors import SpectrumError
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.rows import Preview, Row, Tabular, part
 from spectrum_ft.records.scans import ModelInfo
 
 DIFF_SCHEMA = "spectrum-ft/diff@1"
@@ -153,8 +155,8 @@ class MatrixDiff:
     """The same in B."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanDiff:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ScanDiff(Tabular):
     """How two scans differ, over the matrices that have the same name in both."""
 
     schema: str = DIFF_SCHEMA
@@ -193,3 +195,46 @@ class ScanDiff:
     """What made this record."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
+
+    def to_rows(self) -> list[Row]:
+        """One row for each matrix that differs, in the record's order; see `records.rows`."""
+        names = [f.name for f in fields(MatrixDiff) if f.name != "spectrum"]
+        return [
+            {
+                **{name: getattr(matrix, name) for name in names},
+                **part("spectrum", matrix.spectrum, SpectrumChange),
+            }
+            for matrix in self.matrices
+        ]
+
+    def kind_rows(self) -> list[Row]:
+        """One row for each kind; see `records.rows`."""
+        names = [f.name for f in fields(KindDiff) if f.name != "overlap"]
+        return [
+            {
+                **{name: getattr(kind, name) for name in names},
+                **part("overlap", kind.overlap, Overlap),
+            }
+            for kind in self.kinds
+        ]
+
+    def _preview(self) -> Preview:
+        def row(index: int) -> tuple[str, ...]:
+            matrix = self.matrices[index]
+            return (
+                matrix.name,
+                figures.place(matrix.layer, matrix.expert),
+                matrix.content,
+                figures.score(matrix.score_a),
+                figures.score(matrix.score_b),
+                figures.change(matrix.score_change),
+            )
+
+        return Preview(
+            title=f"Difference of {self.a.model.source} and {self.b.model.source}: "
+            f"{self.changed:,} of {self.matched:,} matrices changed",
+            columns=("matrix", "layer", "content", f"{self.score} in A", "in B", "change"),
+            number=len(self.matrices),
+            row=row,
+            numeric=3,
+        )

@@ -1,11 +1,13 @@
 """What crosses the border of an evaluation: its settings, its outcomes, its record."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from spectrum_ft.errors import SpectrumError
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.rows import Preview, Row, Tabular
 from spectrum_ft.records.training import DataSummary
 
 EVALUATION_SCHEMA = "spectrum-ft/evaluation@1"
@@ -129,8 +131,8 @@ class Outcome:
     """Tokens that the loss is taken on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation(Tabular):
     """How a model did on held-out data."""
 
     schema: str = EVALUATION_SCHEMA
@@ -165,3 +167,32 @@ class Evaluation:
     """What computed it."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
+
+    def to_rows(self) -> list[Row]:
+        """One row for each question, in the order of the data; see `records.rows`."""
+        names = [f.name for f in fields(Outcome)]
+        return [{name: getattr(outcome, name) for name in names} for outcome in self.outcomes]
+
+    def _preview(self) -> Preview:
+        def row(index: int) -> tuple[str, ...]:
+            outcome = self.outcomes[index]
+            correct = outcome.choice_correct if outcome.correct is None else outcome.correct
+            answer = outcome.choice if outcome.answer is None else outcome.answer
+            return (
+                outcome.place,
+                outcome.expected,
+                figures.NONE if answer is None else answer,
+                figures.yes_or_no(correct),
+                figures.loss(outcome.loss),
+            )
+
+        parts = [f"loss {figures.loss(self.loss)}"] if self.loss is not None else []
+        accuracy = self.choice_accuracy if self.exact_match is None else self.exact_match
+        parts += [f"{figures.percent(accuracy)} % correct"] if accuracy is not None else []
+        return Preview(
+            title=f"Evaluation of {self.source}: {', '.join(parts) or 'nothing measured'}",
+            columns=("question", "expected", "answer", "correct", "loss"),
+            number=len(self.outcomes),
+            row=row,
+            numeric=1,
+        )

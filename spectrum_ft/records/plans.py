@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spectrum_ft.records.rows import Preview, Row, Tabular
+
 PLAN_SCHEMA = "spectrum-ft/plan@1"
 Base = Literal["as-is", "nf4", "int8"]
 LoraOn = Literal["none", "rest", "picked"]
@@ -80,8 +82,8 @@ class PlanCounts:
     """Weights that the checkpoint stores."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plan(Tabular):
     """What trains, what gets an adapter, and how the rest is kept."""
 
     schema: str = PLAN_SCHEMA
@@ -110,3 +112,27 @@ class Plan:
     def reached(self) -> tuple[str, ...]:
         """Every tensor that the plan names: what trains in full, then what carries an adapter."""
         return (*self.train, *self.adapted)
+
+    def to_rows(self) -> list[Row]:
+        """One row for each tensor that trains in full or carries an adapter; see `records.rows`."""
+        nothing = {"r": None, "alpha": None, "dropout": None}
+        rows: list[Row] = [{"name": n, "treatment": "train", **nothing} for n in self.train]
+        if self.lora is not None:
+            size = {"r": self.lora.r, "alpha": self.lora.alpha, "dropout": self.lora.dropout}
+            rows += [{"name": n, "treatment": "lora", **size} for n in self.lora.matrices]
+        return rows
+
+    def _preview(self) -> Preview:
+        full, number = len(self.train), len(self.reached)
+
+        def row(index: int) -> tuple[str, ...]:
+            name = self.train[index] if index < full else self.adapted[index - full]
+            return name, "train" if index < full else "lora"
+
+        return Preview(
+            title=f"Plan {self.policy.name} for {self.model.source}: {full:,} in full, "
+            f"{number - full:,} with adapters, the rest {self.base}",
+            columns=("tensor", "treatment"),
+            number=number,
+            row=row,
+        )

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.rows import Preview, Row, Tabular
 from spectrum_ft.records.scans import ModelInfo
 
 SCAN_FORECAST_SCHEMA = "spectrum-ft/scan-forecast@1"
@@ -22,8 +24,8 @@ class KindForecast:
     """The time of one worker that it takes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanForecast:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ScanForecast(Tabular):
     """What a scan takes where no spectrum is known from earlier ones."""
 
     schema: str = SCAN_FORECAST_SCHEMA
@@ -63,3 +65,30 @@ class ScanForecast:
     """What would compute it."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
+
+    def to_rows(self) -> list[Row]:
+        """One row for each kind, the costliest first; see `records.rows`."""
+        return [
+            {
+                "kind": kind.kind,
+                "matrices": kind.matrices,
+                "largest": figures.extents(kind.largest),
+                "seconds": kind.seconds,
+            }
+            for kind in self.kinds
+        ]
+
+    def _preview(self) -> Preview:
+        def row(index: int) -> tuple[str, ...]:
+            kind = self.kinds[index]
+            largest, time = figures.extents(kind.largest), figures.seconds(kind.seconds)
+            return kind.kind, largest, f"{kind.matrices:,}", time
+
+        return Preview(
+            title=f"Forecast of a scan of {self.model.source}: {figures.seconds(self.seconds)}, "
+            f"{figures.size(self.memory_bytes)}",
+            columns=("kind", "largest", "matrices", "worker time"),
+            number=len(self.kinds),
+            row=row,
+            numeric=3,
+        )

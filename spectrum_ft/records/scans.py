@@ -1,9 +1,12 @@
 """What a scan finds: every matrix with its scores, every other tensor with a reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
+from spectrum_ft.records.rows import Preview, Row, Tabular, part
 
 SCAN_SCHEMA = "spectrum-ft/scan@1"
 Flag = Literal["saturated", "thin", "unresolved", "vector", "escalated", "fallback"]
@@ -103,8 +106,8 @@ class SkippedTensor:
     """The slice that has none, where others of the same tensor may have one; null for all of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ScanReport(Tabular):
     """What a scan found: every matrix with its scores, everything else with a reason."""
 
     schema: str = SCAN_SCHEMA
@@ -128,3 +131,49 @@ class ScanReport:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor, scored or not, by name."""
         return {m.name: m.shape for m in self.matrices} | {t.name: t.shape for t in self.skipped}
+
+    def to_rows(self) -> list[Row]:
+        """One row for each scored matrix, in the record's order; see `records.rows`."""
+        names = list(dict.fromkeys(name for matrix in self.matrices for name in matrix.scores))
+        return [_row(matrix, names) for matrix in self.matrices]
+
+    def _preview(self) -> Preview:
+        def row(index: int) -> tuple[str, ...]:
+            matrix = self.matrices[index]
+            summary = matrix.spectrum
+            return (
+                matrix.name,
+                figures.place(matrix.layer, matrix.expert),
+                " ".join(matrix.flags),
+                figures.extents(matrix.extents),
+                figures.score(matrix.scores.get(self.score)),
+                figures.NONE if summary is None else f"{matrix.signal_rank}/{summary.count}",
+            )
+
+        return Preview(
+            title=f"Scan of {self.model.source}: {len(self.matrices):,} scored, "
+            f"{len(self.skipped):,} skipped",
+            columns=("matrix", "layer", "flags", "shape", self.score, "signal"),
+            number=len(self.matrices),
+            row=row,
+            numeric=3,
+        )
+
+
+def _row(matrix: ScannedMatrix, scores: Sequence[str]) -> Row:
+    rows, columns = matrix.extents if len(matrix.extents) == 2 else (None, None)
+    return {
+        "name": matrix.name,
+        "kind": matrix.kind,
+        "layer": matrix.layer,
+        "expert": matrix.expert,
+        "rows": rows,
+        "columns": columns,
+        "dtype": matrix.dtype,
+        **{f"scores.{name}": matrix.scores.get(name) for name in scores},
+        **part("spectrum", matrix.spectrum, SpectrumSummary, leave_out=("histogram",)),
+        "edge": matrix.edge,
+        "signal_rank": matrix.signal_rank,
+        "digest": matrix.digest,
+        "flags": " ".join(matrix.flags),
+    }

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spectrum_ft.errors import SpectrumError
+from spectrum_ft.records import figures
 from spectrum_ft.records.environments import Environment
 from spectrum_ft.records.forecasts import Forecast
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.rows import Preview, Row, Tabular
 
 RUN_SCHEMA = "spectrum-ft/run@1"
 START_SCHEMA = "spectrum-ft/run-start@1"
@@ -241,8 +243,8 @@ class RunStart:
     """The command line, with tokens redacted and the home folder as `~`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRun:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TrainRun(Tabular):
     """What a finished run did."""
 
     schema: str = RUN_SCHEMA
@@ -277,6 +279,9 @@ class TrainRun:
     """Held-out loss of the result; null without held-out data."""
     moved: float
     """The share of the trained weights that differ from the base, as precisely as they are kept."""
+    moved_tensors: dict[str, float] = field(default_factory=dict)
+    """The same share of each tensor that trains in full, by checkpoint name; empty where only
+    adapters train, and in records of older versions."""
     seconds: float
     """Wall-clock seconds of training, over all processes that took part."""
     tokens: int
@@ -291,3 +296,50 @@ class TrainRun:
     """What computed it."""
     command: str
     """The command line, with tokens redacted and the home folder as `~`."""
+
+    def to_rows(self) -> list[Row]:
+        """One row: what was trained, how, and what came of it; see `records.rows`."""
+        settings, contract = self.settings, self.contract
+        return [
+            {
+                "source": self.source,
+                "plan.policy.name": self.plan.policy.name,
+                "plan.policy.share": self.plan.policy.share,
+                "plan.policy.score": self.plan.policy.score,
+                **{f"settings.{name}": getattr(settings, name) for name in _SETTINGS_IN_ROWS},
+                **{f"contract.{name}": getattr(contract, name) for name in _CONTRACT_IN_ROWS},
+                **{name: getattr(self, name) for name in _FIGURES_IN_ROWS},
+            }
+        ]
+
+    def _preview(self) -> Preview:
+        rows = (
+            ("steps", f"{self.steps:,}"),
+            ("first loss", figures.loss(self.first_loss)),
+            ("last loss", figures.loss(self.last_loss)),
+            ("held-out loss", figures.loss(self.eval_loss)),
+            ("weights that moved, %", figures.percent(self.moved)),
+            ("time", figures.seconds(self.seconds)),
+            ("peak memory", figures.size(self.peak_memory_bytes)),
+        )
+        return Preview(
+            title=f"Run of {self.plan.policy.name} on {self.source}",
+            columns=("what", "figure"),
+            number=len(rows),
+            row=rows.__getitem__,
+            numeric=1,
+        )
+
+
+_SETTINGS_IN_ROWS = (
+    *("data", "eval_data", "train_on", "max_length", "packing", "lr", "lora_lr", "weight_decay"),
+    *("batch_size", "grad_accum", "optimizer", "scheduler", "warmup", "precision", "seed"),
+)
+_CONTRACT_IN_ROWS = (
+    *("device", "dtype", "trained_tensors", "trained", "adapters", "adapter_weights"),
+    *("quantized", "frozen", "total", "base", "lowest_layer", "layers"),
+)
+_FIGURES_IN_ROWS = (
+    *("steps", "result_step", "first_loss", "last_loss", "eval_loss", "moved", "seconds"),
+    *("tokens", "peak_memory_bytes", "imported_memory_bytes", "result_bytes"),
+)

@@ -41,7 +41,7 @@ from spectrum_ft.tuning.process_memory import (
     resident_bytes,
 )
 from spectrum_ft.tuning.runs.progress import Meter, Progress
-from spectrum_ft.tuning.runs.results import folder_bytes, moved_share, write_result
+from spectrum_ft.tuning.runs.results import folder_bytes, moved_weights, write_result
 from spectrum_ft.tuning.runs.room import check_room
 from spectrum_ft.tuning.runs.run_checkpoints import RunCheckpoints
 from spectrum_ft.tuning.runs.run_folder import START, RunFolder, open_run
@@ -185,8 +185,8 @@ class Training:
     def _finish(self, applied: Applied, meter: Meter, step: int) -> TrainRun:
         start, progress, now = self.folder.start, meter.progress, meter.measured()
         base = self.prepared.base
-        moved = moved_share(applied, base)
-        if moved == 0.0:
+        moved = moved_weights(applied, base)
+        if moved.share == 0.0:
             raise UnsoundRunError(
                 "nothing that trains has moved: the result would be the base itself",
                 "use --precision master, a higher --lr, or more steps",
@@ -211,7 +211,8 @@ class Training:
             first_loss=losses[0],
             last_loss=sum(tail) / len(tail),
             eval_loss=of_result,
-            moved=moved,
+            moved=moved.share,
+            moved_tensors=moved.by_tensor,
             seconds=now["seconds"],
             tokens=now["tokens"],
             peak_memory_bytes=now["memory_bytes"],

@@ -87,7 +87,7 @@ def test_exports_go_to_a_file_or_to_stdout(folder: Path) -> None:
     assert (folder / "unfrozen.yaml").read_text() == shown.stdout
     patterns = yaml.safe_load(shown.stdout)["unfrozen_parameters"]
     assert len(patterns) == 14
-    assert patterns[0].startswith(r"^model\.layers\.")
+    assert patterns[0].startswith("^model.layers.")
 
 
 @pytest.mark.parametrize("share", ["0", "0%", "-5%", "101%", "25", "nan", "1e400", "half", ""])

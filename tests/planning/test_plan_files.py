@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scans import one_kind, scan_of
-from spectrum_ft.errors import PlanError, RecordError
-from spectrum_ft.planning.exports import EXPORTS, export_plan
+from spectrum_ft.errors import RecordError
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.planning.plan_files import parse_plan, plan_to_yaml
 from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
@@ -103,13 +102,6 @@ def test_a_plan_of_an_older_version_is_read() -> None:
     assert parse_plan(yaml.safe_dump(table).encode(), "plan.yaml") == PLAN
 
 
-def test_a_format_that_knows_no_adapters_refuses_them() -> None:
-    plan = make_plan(scan_of(one_kind([1.0, 2.0, 3.0, 4.0])), PlanRequest(preset="hybrid")).plan
-    for name in EXPORTS:
-        with pytest.raises(PlanError, match="knows no adapters"):
-            export_plan(plan, name)
-
-
 def test_a_name_listed_twice_counts_once() -> None:
     name = PLAN.train[0]
     data = broken(f"- {name}\n", f"- {name}\n- {name}\n")
@@ -149,18 +141,3 @@ def test_a_misspelt_key_is_answered_with_the_nearest() -> None:
     with pytest.raises(RecordError) as caught:
         parse_plan(broken("train:", "trian:"), "plan.yaml")
     assert caught.value.hint == "did you mean train?"
-
-
-def test_axolotl_gets_anchored_patterns_that_match_just_their_own_tensor() -> None:
-    names = ["model.layers.1.mlp.up_proj.weight", "model.layers.10.mlp.up_proj.weight"]
-    table = yaml.safe_load(EXPORTS["axolotl"](plan_for(*names)))
-    assert list(table) == ["unfrozen_parameters"]
-    assert len(table["unfrozen_parameters"]) == 2
-    for name, pattern in zip(names, table["unfrozen_parameters"], strict=True):
-        assert re.match(pattern, name)
-        others = [*names, "modelxlayers.1.mlp.up_proj.weight", name + "2", "x" + name]
-        assert [other for other in others if re.match(pattern, other)] == [name]
-
-
-def test_the_plain_list_is_one_name_a_line() -> None:
-    assert EXPORTS["list"](plan_for("a.weight", "b.weight")) == "a.weight\nb.weight\n"

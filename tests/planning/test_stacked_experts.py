@@ -230,7 +230,7 @@ def test_exports_name_a_stack_once() -> None:
     listed = export_plan(plan, "list").splitlines()
     assert listed == list(plan.train)
     patterns = yaml.safe_load(export_plan(plan, "axolotl"))["unfrozen_parameters"]
-    assert patterns.count(r"^model\.layers\.3\.mlp\.experts\.gate_up_proj$") == 1
+    assert patterns.count("^model.layers.3.mlp.experts.gate_up_proj$") == 1
     assert len(patterns) == len(plan.train)
 
 

@@ -18,15 +18,17 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from made_comparisons import a_comparison, a_curve, comparison_of, trained_arm, untrained_arm
-from spectrum_ft.errors import OutputError
+from spectrum_ft.record_files import to_json
 from spectrum_ft.records.comparisons import Comparison, CurvePoint, Estimate
-from spectrum_ft_cli.showing.comparisons import draw_pictures, show_comparison, write_report
+from spectrum_ft_cli.showing.comparisons import draw_pictures, show_comparison
 from spectrum_ft_reports.comparisons.markdown import comparison_markdown
-from spectrum_ft_reports.comparisons.pictures import PICTURES, draw, pictures_of, write_picture
+from spectrum_ft_reports.comparisons.pictures import PICTURES, draw, pictures_of
 from spectrum_ft_reports.comparisons.terminal import print_comparison
 from spectrum_ft_reports.comparisons.views import comparison_view
+from spectrum_ft_reports.drawing.files import picture_bytes
 from spectrum_ft_reports.drawing.labels import spread
 from spectrum_ft_reports.parts.fitted_tables import Column, Entry, fit, folded
+from train_program import Spectrum
 
 Approved = Callable[[str, str], str]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -289,6 +291,12 @@ def test_no_name_in_a_picture_stands_over_another(which: str, count: int) -> Non
         assert box.y1 <= figure.bbox.y1
 
 
+def write_picture(comparison: Comparison, which: str | tuple[str, ...], path: Path) -> None:
+    """The pictures `which` as a file of the kind that its name says."""
+    names = (which,) if isinstance(which, str) else which
+    path.write_bytes(picture_bytes(draw(comparison, *names), path.suffix))
+
+
 def png_size(path: Path) -> tuple[int, int]:
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
@@ -393,29 +401,41 @@ def test_without_accuracy_the_loss_is_drawn_and_without_anything_nothing() -> No
     [
         ("picture.gif", a_comparison(), "kind of report"),
         ("picture", a_comparison(), "kind of report"),
+        ("report.markdown", a_comparison(), "end its name in"),
         ("picture.png", empty_comparison(), "nothing to draw"),
+        ("picture.svg", empty_comparison(), "a comparison with results is needed"),
         ("nowhere/picture.png", a_comparison(), "no such folder"),
         ("nowhere/report.md", a_comparison(), "no such folder"),
     ],
 )
 def test_a_report_that_cannot_be_written_is_refused(
-    name: str, comparison: Comparison, words: str, tmp_path: Path
+    name: str, comparison: Comparison, words: str, tmp_path: Path, spectrum: Spectrum
 ) -> None:
-    with pytest.raises(OutputError, match=words):
-        write_report(comparison, tmp_path / name, force=False)
-    assert list(tmp_path.iterdir()) == []
+    record, folder = tmp_path / "comparison.json", tmp_path / "folder"
+    record.write_text(to_json(comparison), "utf-8")
+    folder.mkdir()
+    done = spectrum("report", str(record), "-o", str(folder / name))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["report.md", "report.PNG", "report.svg"])
-def test_a_report_is_written_by_its_ending_and_not_overwritten(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    write_report(a_comparison(), path, force=False)
+@pytest.mark.parametrize("name", ["report.md", "report.PNG", "report.svg", "report.html"])
+def test_a_report_is_written_by_its_ending_and_not_overwritten(
+    name: str, tmp_path: Path, spectrum: Spectrum
+) -> None:
+    record, path = tmp_path / "comparison.json", tmp_path / "folder" / name
+    record.write_text(to_json(a_comparison()), "utf-8")
+    path.parent.mkdir()
+    assert spectrum("report", str(record), "-o", str(path)).returncode == 0
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="already exists"):
-        write_report(a_comparison(), path, force=False)
-    write_report(a_comparison(), path, force=True)
+    done = spectrum("report", str(record), "-o", str(path))
+    assert done.returncode == 1
+    assert "already exists" in done.stderr
+    assert spectrum("report", str(record), "-o", str(path), "--force").returncode == 0
     assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
 
 
 def test_a_comparison_is_shown_and_its_pictures_drawn(

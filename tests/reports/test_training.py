@@ -13,16 +13,11 @@ from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
 from spectrum_ft.records.training import Contract, DataSummary, TrainRun, TrainSettings, TrainStep
 from spectrum_ft_reports.parts.sparklines import curve
 from spectrum_ft_reports.parts.terminal import print_facts
+from spectrum_ft_reports.runs.contracts import contract_facts, precision_warning
 from spectrum_ft_reports.runs.course import Course
+from spectrum_ft_reports.runs.live import course_view, evaluation_line, step_line
 from spectrum_ft_reports.runs.terminal import live_course, print_run
-from spectrum_ft_reports.runs.views import (
-    contract_facts,
-    course_view,
-    evaluation_line,
-    precision_warning,
-    run_view,
-    step_line,
-)
+from spectrum_ft_reports.runs.views import run_view
 
 Approved = Callable[[str, str], str]
 

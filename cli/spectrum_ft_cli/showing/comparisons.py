@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spectrum_ft.errors import OutputError
 from spectrum_ft.records.comparisons import Comparison
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
@@ -54,7 +55,13 @@ def _picture(comparison: Comparison, suffix: str) -> bytes:
     from spectrum_ft_reports.comparisons.pictures import draw, pictures_of
     from spectrum_ft_reports.drawing.files import picture_bytes
 
-    return picture_bytes(draw(comparison, *pictures_of(comparison)), suffix)
+    which = pictures_of(comparison)
+    if not which:
+        raise OutputError(
+            "there is nothing to draw: no arm was trained or measured",
+            "a comparison with results is needed",
+        )
+    return picture_bytes(draw(comparison, *which), suffix)
 
 
 FORMATS: Formats = {".md": _markdown, ".png": _png, ".svg": _svg}

@@ -1,13 +1,155 @@
 """A plan's record, where the user reads it."""
 
+import os.path
+
+from spectrum_ft.checkpoints.checkpoint import PACKAGED_PREFIX, fingerprint, open_checkpoint
+from spectrum_ft.checkpoints.hub import is_hub_id, quiet_hub, split_hub_id
+from spectrum_ft.errors import CheckpointError, OutputError, PlanError, RecordError, few_names
+from spectrum_ft.planning.published import ALWAYS_TRAINED
+from spectrum_ft.record_files import STDIN
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.records.scans import ScanReport
+from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_reports.plans.subjects import Subject, of_plan, of_scan
+from spectrum_ft_reports.plans.terminal import print_plan
+from spectrum_ft_reports.plans.views import PlanView, plan_view
+
+_MENDED = "so only what the plan itself says is shown. --scan SCAN|MODEL says what it is about."
 
 
 def show(plan: Plan, given: Given) -> None:
     """Print what a plan trains on standard output."""
-    raise NotImplementedError
+    print_plan(ReportConsole(), _view(plan, given))
 
 
-FORMATS: Formats = {}
+def _view(plan: Plan, given: Given) -> PlanView:
+    return plan_view(plan, subject_of(plan, given), given.shape, path=given.path)
+
+
+def subject_of(plan: Plan, given: Given) -> Subject:
+    """The model that `plan` is about: the one given, else the one that it names, if it is here.
+
+    Nothing is downloaded and no weights are read. Raises `PlanError` for a model or a scan given
+    that the plan was not made for, and for names of the plan that the model lacks.
+    """
+    if given.scan is not None:
+        if given.scan == given.path == STDIN:
+            raise RecordError("- is the plan and its scan at once", "give one of them as a file")
+        subject, own = _read(given.scan)
+        made_for = plan.model.fingerprint
+        if None not in (made_for, own) and made_for != own:
+            raise PlanError(
+                f"the plan was made for {ascii(plan.model.source)[1:-1][:100]} (fingerprint "
+                f"{str(made_for)[:12]}), --scan {given.scan} is about another model "
+                f"({str(own)[:12]})",
+                "give the scan or the model that it was made from",
+            )
+        _check_names(plan, subject)
+        return subject
+    return _named(plan)
+
+
+def _named(plan: Plan) -> Subject:
+    """The model that `plan` names, if it is here and is the one that the plan was made for."""
+    source = os.path.expanduser(plan.model.source)
+    told = ascii(plan.model.source)[1:-1][:100]
+    is_import = plan.model.fingerprint is None
+    # Only an import names a file of scores; a stranger's plan is not to have just any file read.
+    if is_import and not (os.path.isdir(source) or os.path.isfile(source)):
+        return of_plan(plan, f"The result file {told} is not here, {_MENDED}")
+    try:
+        subject, own = _read(source, is_model=not is_import)
+    except (CheckpointError, RecordError, OutputError):
+        return of_plan(plan, f"The model {told} is not on this machine, {_MENDED}")
+    if own != plan.model.fingerprint:
+        return of_plan(
+            plan, f"What lies at {told} is not the model that this plan was made for, {_MENDED}"
+        )
+    _check_names(plan, subject)
+    return subject
+
+
+def _read(source: str, *, is_model: bool = False) -> tuple[Subject, str | None]:
+    """The scan or the model that `source` names, and its fingerprint."""
+    from spectrum_ft.scan_files import read_scan
+    from spectrum_ft_cli.scan import names_a_scan
+
+    if not is_model and names_a_scan(source):
+        report = read_scan(source)
+        return of_scan(report, source, _unscored(report)), report.model.fingerprint
+    checkpoint = open_checkpoint(_on_this_machine(source))
+    shapes = {entry.name: tuple(entry.shape) for entry in checkpoint.entries}
+    subject = Subject(shapes=shapes, places=checkpoint.places, found=source)
+    return subject, fingerprint(checkpoint.entries)
+
+
+def _unscored(report: ScanReport) -> tuple[str, ...]:
+    """The tensors that a plan from an import may name although the import does not."""
+    return ALWAYS_TRAINED if report.model.fingerprint is None else ()
+
+
+def _on_this_machine(source: str) -> str:
+    """The path of a model that `open_checkpoint` opens without a network."""
+    if os.path.exists(source) or source.startswith(PACKAGED_PREFIX) or not is_hub_id(source):
+        return source
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repo_id, revision = split_hub_id(source)
+    try:
+        with quiet_hub():
+            return snapshot_download(repo_id, revision=revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        raise CheckpointError(
+            f"{source}: not on this machine, and a report downloads nothing",
+            "give a scan of it, or its folder",
+        ) from None
+
+
+def _check_names(plan: Plan, subject: Subject) -> None:
+    """Raise `PlanError` for names of `plan` that the model does not hold."""
+    unknown = [name for name in plan.reached if name not in subject.places]
+    if not unknown:
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(unknown[0], subject.places, n=3)
+    raise PlanError(
+        f"{len(unknown)} of the plan's names are not in this model: {few_names(unknown)}",
+        f"did you mean {few_names(close)}?" if close else "was it made for another model?",
+    )
+
+
+def _page(plan: Plan, given: Given) -> str:
+    from spectrum_ft_reports.pages.masthead import Source
+    from spectrum_ft_reports.plans.page import plan_page
+
+    return plan_page(
+        plan, _view(plan, given), source=Source(name=given.path, digest=given.digest)
+    )
+
+
+def _markdown(plan: Plan, given: Given) -> str:
+    from spectrum_ft_reports.plans.markdown import plan_markdown
+
+    return plan_markdown(_view(plan, given), plan.command)
+
+
+def _png(plan: Plan, given: Given) -> bytes:
+    return _picture(plan, given, ".png")
+
+
+def _svg(plan: Plan, given: Given) -> bytes:
+    return _picture(plan, given, ".svg")
+
+
+def _picture(plan: Plan, given: Given, suffix: str) -> bytes:
+    from spectrum_ft_reports.drawing.files import picture_bytes
+    from spectrum_ft_reports.plans.pictures import draw_plan
+
+    return picture_bytes(draw_plan(_view(plan, given)), suffix)
+
+
+FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
 """The files that a plan is written to."""

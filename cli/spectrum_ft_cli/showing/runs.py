@@ -1,25 +1,32 @@
 """A training run's contract and its record, where the user reads them."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from spectrum_ft.errors import OutputError
+from spectrum_ft.record_files import STDIN
 from spectrum_ft.records.training import TrainRun
+from spectrum_ft.tuning.runs.metrics import Metrics, read_metrics
+from spectrum_ft.tuning.runs.run_folder import METRICS, RECORD
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_reports.parts.terminal import print_facts
+from spectrum_ft_reports.runs.contracts import contract_facts, precision_warning
 from spectrum_ft_reports.runs.terminal import print_run
-from spectrum_ft_reports.runs.views import contract_facts, precision_warning, run_view
+from spectrum_ft_reports.runs.views import RunView, run_view
 
 if TYPE_CHECKING:
     from spectrum_ft.tuning.preparing import Prepared
 
 
-def show_run(run: TrainRun, folder: str | None = None) -> None:
-    """Print what came of a run, kept in `folder` where that is known, on standard output."""
-    print_run(ReportConsole(), run_view(run, folder))
+def show_run(run: TrainRun, folder: str) -> None:
+    """Print what came of a run, kept in `folder`, on standard output."""
+    metrics = read_metrics(Path(folder, METRICS), run)
+    print_run(ReportConsole(), run_view(run, folder, metrics))
 
 
 def show_contract(prepared: "Prepared") -> None:
@@ -44,8 +51,62 @@ def _print_contract(console: Console, prepared: "Prepared") -> None:
 
 def show(run: TrainRun, given: Given) -> None:
     """Print what came of a run on standard output."""
-    show_run(run, given.folder)
+    print_run(ReportConsole(), _view(run, given))
 
 
-FORMATS: Formats = {}
+def _view(run: TrainRun, given: Given) -> RunView:
+    return run_view(run, _folder(given), _metrics(run, given))
+
+
+def _folder(given: Given) -> str | None:
+    """The folder of the run: the one that was named, or that of its record under its own name."""
+    path = Path(given.path)
+    return given.folder or (str(path.parent) if path.name == RECORD else None)
+
+
+def _metrics(run: TrainRun, given: Given) -> Metrics:
+    """How the run went, as the file beside its record tells."""
+    if given.path == STDIN:
+        return Metrics(steps=(), evaluations=(), fault="the record came by standard input, alone")
+    return read_metrics(Path(given.path).parent / METRICS, run)
+
+
+def _html(run: TrainRun, given: Given) -> str:
+    from spectrum_ft_reports.pages.masthead import Source
+    from spectrum_ft_reports.runs.page import run_page
+
+    source = Source(name=given.folder or given.path, digest=given.digest)
+    return run_page(run, _metrics(run, given), source=source, folder=_folder(given))
+
+
+def _markdown(run: TrainRun, given: Given) -> str:
+    from spectrum_ft_reports.runs.markdown import run_markdown
+
+    return run_markdown(_view(run, given))
+
+
+def _png(run: TrainRun, given: Given) -> bytes:
+    return _picture(run, given, ".png")
+
+
+def _svg(run: TrainRun, given: Given) -> bytes:
+    return _picture(run, given, ".svg")
+
+
+def _picture(run: TrainRun, given: Given, suffix: str) -> bytes:
+    """All pictures side by side."""
+    from spectrum_ft_reports.drawing.files import picture_bytes
+    from spectrum_ft_reports.runs.pictures import draw, pictures_of
+
+    metrics = _metrics(run, given)
+    which = pictures_of(run, metrics)
+    if not which:
+        raise OutputError(
+            f"there is nothing to draw: {METRICS}, {metrics.fault or 'it tells of no step'}",
+            "give the folder of the run, in which its metrics lie",
+        )
+    return picture_bytes(draw(run, metrics, *which), suffix)
+
+
+FORMATS: Formats = {".html": _html, ".md": _markdown, ".png": _png, ".svg": _svg}
 """The files that a run is written to."""

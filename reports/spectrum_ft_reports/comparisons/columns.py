@@ -58,6 +58,13 @@ def figure_columns(arms: Sequence[ArmResult]) -> list[FigureColumn]:
     return [c for c in columns if any(figure.text != NONE for figure in c.figures)]
 
 
+def estimate_text(estimate: Estimate, *, is_accuracy: bool) -> str:
+    """A mean and its interval: `88.2 (85.2–91.2)` for accuracy, in per cent, or `0.3954`."""
+    form = _percent if is_accuracy else numbers.loss
+    interval = _interval(estimate, form)
+    return form(estimate.mean) + (f" ({interval})" if interval != NONE else "")
+
+
 def _means(estimates: Sequence[Estimate | None]) -> list[float | None]:
     return [None if estimate is None else estimate.mean for estimate in estimates]
 

@@ -8,18 +8,17 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from numpy.typing import NDArray
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison, CurvePoint
 from spectrum_ft_reports.comparisons.views import model_name
 from spectrum_ft_reports.drawing.labels import Ending, name_endings
-from spectrum_ft_reports.drawing.style import Look, entitle, label_text, looks
+from spectrum_ft_reports.drawing.style import Caption, Look, label_text, looks
+from spectrum_ft_reports.parts.series import Row, evenly_chosen, moving_mean, smoothing_window
 
 Against = Literal["steps", "seconds"]
-Row = NDArray[np.float64]
 
-_MOST_POINTS = 400
-_FEWEST_TO_SMOOTH = 20
+_ALL_POINTS, _MOST_POINTS, _FEWEST_POINTS = 6_000, 400, 24
+"""How many points a picture has, and each of its lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,28 +28,31 @@ class _Course:
     name: str
     look: Look
     x: Row
-    """Steps or mean seconds, (steps,)."""
+    """Steps or mean seconds, (places,)."""
     mean: Row
-    """Mean smoothed loss over the seeds, (steps,)."""
+    """Mean smoothed loss over the seeds, (places,)."""
     seeds: list[tuple[Row, Row]]
     """Each seed's own, if there are several."""
 
 
-def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> None:
+def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> Caption:
     """Draw the loss against `against`: an arm's mean as a line, its seeds as thin ones."""
     longest = max((len(curve) for arm in comparison.arms for curve in arm.curves), default=0)
-    window = _window(longest)
+    window = smoothing_window(longest)
+    lines = sum(1 + len(arm.curves) for arm in comparison.arms if any(arm.curves))
+    most = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(lines, 1)))
     courses = [
-        _course(arm, arm_look, against, window)
+        _course(arm, arm_look, against, window, most)
         for arm, arm_look in zip(comparison.arms, looks(comparison), strict=True)
         if any(arm.curves)
     ]
     cut, is_log = _limits(axes, courses)
     for course in courses:
         for x, loss in course.seeds:
-            axes.plot(*_thinned(x, loss), color=course.look.colour, linewidth=0.6, alpha=0.35)
+            axes.plot(x, loss, color=course.look.colour, linewidth=0.6, alpha=0.35)
         axes.plot(
-            *_thinned(course.x, course.mean),
+            course.x,
+            course.mean,
             color=course.look.colour,
             linestyle=course.look.dash,
             linewidth=1.9,
@@ -66,7 +68,6 @@ def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> None:
         notes.append("thick: mean of the seeds, thin: each seed")
     if cut:
         notes.append("cut at the top")
-    entitle(axes, f"Training loss against {against}", "; ".join(notes))
     name_endings(
         axes,
         [
@@ -78,36 +79,32 @@ def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> None:
             for course in courses
         ],
     )
+    return Caption(f"Training loss against {against}", "; ".join(notes))
 
 
-def _window(steps: int) -> int:
-    """How many steps the moving mean takes: a twentieth, an odd number; 1 for none."""
-    return 1 if steps < _FEWEST_TO_SMOOTH else max(3, steps // 20 | 1)
-
-
-def _course(arm: ArmResult, look: Look, against: Against, window: int) -> _Course:
+def _course(arm: ArmResult, look: Look, against: Against, window: int, most: int) -> _Course:
+    """The course of an arm at no more than `most` of its steps."""
     curves = [curve for curve in arm.curves if curve]
     shortest = min(map(len, curves))
-    xs = np.asarray([_along(curve[:shortest], against) for curve in curves])  # (seeds, steps)
-    losses = np.asarray([_smoothed(curve[:shortest], window) for curve in curves])
+    places = evenly_chosen(shortest, most)
+    xs = np.asarray([_along(curve[:shortest], against)[places] for curve in curves])
+    losses = np.asarray(
+        [moving_mean(_losses(curve[:shortest]), window, places) for curve in curves]
+    )  # both (seeds, places)
     seeds = list(zip(xs, losses, strict=True)) if len(curves) > 1 else []
     return _Course(
         name=arm.name, look=look, x=xs.mean(axis=0), mean=losses.mean(axis=0), seeds=seeds
     )
 
 
-def _along(curve: Sequence[CurvePoint], against: Against) -> list[float]:
-    return [float(point.step) if against == "steps" else point.seconds for point in curve]
+def _along(curve: Sequence[CurvePoint], against: Against) -> Row:
+    return np.asarray(
+        [float(point.step) if against == "steps" else point.seconds for point in curve]
+    )
 
 
-def _smoothed(curve: Sequence[CurvePoint], window: int) -> Row:
-    """The moving mean of the loss; towards the ends of as many neighbours as there are."""
-    losses = np.asarray([point.loss for point in curve], dtype=np.float64)
-    sums = np.concatenate([[0.0], losses.cumsum()])
-    places = np.arange(len(losses))
-    reach = np.minimum(window // 2, np.minimum(places, len(losses) - 1 - places))
-    smoothed: Row = (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
-    return smoothed
+def _losses(curve: Sequence[CurvePoint]) -> Row:
+    return np.asarray([point.loss for point in curve], dtype=np.float64)
 
 
 def _limits(axes: Axes, courses: Sequence[_Course]) -> tuple[bool, bool]:
@@ -131,11 +128,3 @@ def _limits(axes: Axes, courses: Sequence[_Course]) -> tuple[bool, bool]:
         axes.set_ylim(lowest - room, top + room)
     axes.set_xlim(0.0, 1.01 * max(float(course.x[-1]) for course in courses) or 1.0)
     return highest > top, is_log
-
-
-def _thinned(x: Row, y: Row) -> tuple[Row, Row]:
-    """As many points as can be seen, the last one among them."""
-    if len(x) <= _MOST_POINTS:
-        return x, y
-    places = np.linspace(0, len(x) - 1, _MOST_POINTS).round().astype(int)
-    return x[places], y[places]

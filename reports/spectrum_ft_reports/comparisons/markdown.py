@@ -1,6 +1,7 @@
 """A comparison as Markdown, for a model card or a pull request."""
 
-from spectrum_ft_reports.comparisons.views import CONTRASTS_NOTE, DOMINATED, ComparisonView
+from spectrum_ft_reports.comparisons.contrast_views import CONTRASTS_NOTE
+from spectrum_ft_reports.comparisons.views import DOMINATED, ComparisonView
 from spectrum_ft_reports.parts.markdown import fenced, listed, safe, table
 
 

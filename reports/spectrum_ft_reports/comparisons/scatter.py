@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
 from spectrum_ft_reports.comparisons.views import DOMINATED, model_name
 from spectrum_ft_reports.drawing.labels import Ending, Point, name_endings, name_points
-from spectrum_ft_reports.drawing.style import GREY, Look, entitle, label_text, looks
+from spectrum_ft_reports.drawing.style import GREY, Caption, Look, label_text, looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class _Placed:
     high: float
 
 
-def draw_accuracies(axes: Axes, comparison: Comparison) -> None:
+def draw_accuracies(axes: Axes, comparison: Comparison) -> Caption:
     """Draw accuracy against memory, or the held-out loss where no accuracy was measured.
 
     An arm that does not train takes no memory of training: it is a line all across.
@@ -46,7 +46,6 @@ def draw_accuracies(axes: Axes, comparison: Comparison) -> None:
         notes[0] += f"; dotted: the {best} within that memory"
     if any(one.arm.dominated for one in trained):
         notes.append(f"hollow: {DOMINATED}")
-    entitle(axes, f"{what.capitalize()} against memory", "\n".join(notes))
     untrained = [one for one in placed if one.x is None]
     _untrained(axes, untrained, ".1f" if is_accuracy else ".3f")
     name_points(
@@ -61,6 +60,7 @@ def draw_accuracies(axes: Axes, comparison: Comparison) -> None:
             if one.x is not None
         ],
     )
+    return Caption(f"{what.capitalize()} against memory", "\n".join(notes))
 
 
 def _unit(arms: Sequence[ArmResult]) -> tuple[str, float]:

@@ -8,14 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spectrum_ft_reports.comparisons.views import (
-    CONTRASTS_NOTE,
-    DOMINATED,
-    ComparisonView,
-    ContrastGroup,
-    CourseRow,
-    PlaceRow,
-)
+from spectrum_ft_reports.comparisons.contrast_views import CONTRASTS_NOTE, ContrastGroup
+from spectrum_ft_reports.comparisons.views import DOMINATED, ComparisonView, CourseRow, PlaceRow
 from spectrum_ft_reports.parts.fitted_tables import Column, Entry, fit
 from spectrum_ft_reports.parts.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
 from spectrum_ft_reports.parts.terminal import print_facts

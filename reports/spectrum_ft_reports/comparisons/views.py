@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from spectrum_ft.records.comparisons import ArmResult, Comparison, Contrast
-from spectrum_ft_reports.comparisons.columns import NONE, FigureColumn, figure_columns
+from spectrum_ft.records.comparisons import ArmResult, Comparison
+from spectrum_ft_reports.comparisons.columns import FigureColumn, figure_columns
+from spectrum_ft_reports.comparisons.contrast_views import (
+    LONGEST_NAME,
+    ContrastGroup,
+    contrast_groups,
+)
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.sparklines import Cell, curve
@@ -15,13 +20,7 @@ from spectrum_ft_reports.parts.untrusted import printable
 DOMINATED = "another arm is at least as good in accuracy, memory and time, and better in one"
 """What it means that an arm is dominated."""
 
-CONTRASTS_NOTE = (
-    "p is corrected for all planned questions of its metric (Holm). The interval under "
-    '"these models" is a bootstrap over questions: of these very models, not of new seeds.'
-)
-"""How to read the answers."""
-
-_LONGEST_NAME, _LONGEST_SENTENCE = 200, 2_000
+_LONGEST_SENTENCE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,36 +31,6 @@ class ArmName:
     """Its name."""
     dominated: bool
     """Whether another arm makes it pointless."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContrastRow:
-    """The answer to a question."""
-
-    arm: str
-    """The arm that it is about."""
-    against: str
-    """The arm that it is held against."""
-    difference: str
-    """The first less the second."""
-    interval: str
-    """Its 95 % interval."""
-    p: str
-    """The corrected p value."""
-    models: str
-    """The interval that holds for these very models."""
-    finding: str
-    """What it shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContrastGroup:
-    """The answers in one metric."""
-
-    title: str
-    """The metric and its unit."""
-    rows: tuple[ContrastRow, ...]
-    """The answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +96,7 @@ def comparison_view(comparison: Comparison, folder: str | None = None) -> Compar
         arms=tuple(ArmName(name=_name(arm.name), dominated=arm.dominated) for arm in arms),
         columns=tuple(figure_columns(arms)),
         verdicts=_sentences(comparison.verdicts),
-        contrasts=tuple(_contrasts(comparison.contrasts)),
+        contrasts=contrast_groups(comparison.contrasts),
         courses=tuple(_course(arm) for arm in arms if arm.curves and arm.curves[0]),
         places=tuple(_places(arms)),
         differences=_sentences(comparison.differences),
@@ -142,7 +111,7 @@ def model_name(comparison: Comparison) -> str:
 
 
 def _name(name: str) -> str:
-    return printable(name, _LONGEST_NAME)
+    return printable(name, LONGEST_NAME)
 
 
 def _sentences(texts: Sequence[str]) -> tuple[str, ...]:
@@ -177,39 +146,6 @@ def _length(comparison: Comparison) -> str:
     return f"{numbers.plural(steps.pop(), 'step')} of {rows}"
 
 
-_METRICS: dict[str, tuple[str, float, str]] = {
-    "accuracy": ("accuracy, in points", 100.0, "+.1f"),
-    "loss": ("held-out loss, in nats; less is better", 1.0, "+.4f"),
-}
-
-
-def _contrasts(contrasts: Sequence[Contrast]) -> list[ContrastGroup]:
-    groups = []
-    for metric in dict.fromkeys(contrast.metric for contrast in contrasts):
-        title, scale, form = _METRICS[metric]
-        told = [contrast for contrast in contrasts if contrast.metric == metric]
-        rows = tuple(_contrast(contrast, scale, form) for contrast in told)
-        groups.append(ContrastGroup(title=title, rows=rows))
-    return groups
-
-
-def _contrast(contrast: Contrast, scale: float, form: str) -> ContrastRow:
-    def span(low: float | None, high: float | None) -> str:
-        if low is None or high is None:
-            return NONE
-        return f"{scale * low:{form}} to {scale * high:{form}}"
-
-    return ContrastRow(
-        arm=_name(contrast.asked.arm),
-        against=_name(contrast.asked.against),
-        difference=f"{scale * contrast.difference:{form}}",
-        interval=span(contrast.low, contrast.high),
-        p=NONE if contrast.p_adjusted is None else f"{contrast.p_adjusted:.2g}",
-        models=span(contrast.models_low, contrast.models_high),
-        finding=contrast.finding,
-    )
-
-
 def _course(arm: ArmResult) -> CourseRow:
     losses = [point.loss for point in arm.curves[0]]
     last = losses[-max(1, len(losses) // 10) :]
@@ -228,11 +164,14 @@ def _places(arms: Sequence[ArmResult]) -> list[PlaceRow]:
         if not any(arm.layers):
             continue
         cells = tuple(Cell(height=number / most, marked=number > 0) for number in arm.layers)
-        reached = sum(1 for number in arm.layers if number)
-        blocks = numbers.plural(len(arm.layers), "block")
-        text = f"{sum(arm.layers):,} in {reached:,} of {blocks}"
-        rows.append(PlaceRow(name=_name(arm.name), cells=cells, text=text))
+        rows.append(PlaceRow(name=_name(arm.name), cells=cells, text=place_text(arm)))
     return rows
+
+
+def place_text(arm: ArmResult) -> str:
+    """How many matrices train in full, and in how many blocks: `52 in 21 of 30 blocks`."""
+    reached = sum(1 for number in arm.layers if number)
+    return f"{sum(arm.layers):,} in {reached:,} of {numbers.plural(len(arm.layers), 'block')}"
 
 
 def _facts(comparison: Comparison, folder: str | None) -> list[Fact]:

@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 
 from spectrum_ft.records.comparisons import Comparison
+from spectrum_ft_reports.pages.theme import LIGHT
 from spectrum_ft_reports.parts.untrusted import printable
 
-INK, GREY, FAINT = "#1f2328", "#59636e", "#d8dee4"
-
-# Okabe and Ito's colours for all kinds of sight, without the yellow, which white swallows.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+INK, GREY, FAINT = LIGHT.ink, LIGHT.grey, LIGHT.faint
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -70,12 +68,21 @@ def looks(comparison: Comparison) -> tuple[Look, ...]:
 
 def _look(place: int) -> Look:
     """The look of the arm at `place` among those that train."""
-    turn = place // len(_COLOURS)
+    turn = place // len(LIGHT.series)
     return Look(
-        colour=_COLOURS[place % len(_COLOURS)],
+        colour=LIGHT.series[place % len(LIGHT.series)],
         dash=_DASHES[turn % len(_DASHES)],
         marker=_MARKERS[turn % len(_MARKERS)],
     )
+
+
+class Caption(NamedTuple):
+    """What is said of a picture: above it in a file, around it on a page."""
+
+    title: str
+    """What it shows."""
+    notes: str
+    """What to know, in one line or two."""
 
 
 @contextmanager

@@ -40,9 +40,9 @@ def render(
 def _policy(scripts: list[str]) -> str:
     """The content security policy (CSP Level 3) of a page with these scripts."""
     digests = (hashlib.sha256(text.encode()).digest() for text in scripts)
-    hashes = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
+    hashes = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests) or "'none'"
     return (
-        f"default-src 'none'; script-src {hashes or "'none'"}; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

@@ -33,6 +33,8 @@ class Theme:
     """What stays as it is."""
     caution: str
     """What to beware of: text and the edge of a banner."""
+    series: tuple[str, ...]
+    """The arms of a comparison, told apart by all kinds of sight: `--series-0` and on."""
 
 
 LIGHT = Theme(
@@ -49,6 +51,9 @@ LIGHT = Theme(
     packed="#8c959f",
     frozen="#d0d7de",
     caution="#9a5b00",
+    # After Okabe and Ito; darker, so that all of them stand out from white, and no pure black,
+    # which an SVG leaves unsaid.
+    series=("#1464a0", "#a83200", "#0f7a58", "#8e2f78", "#1a1a1a", "#1f97f2", "#bd8700"),
 )
 DARK = Theme(
     paper="#0d1117",
@@ -64,12 +69,15 @@ DARK = Theme(
     packed="#6e7681",
     frozen="#3d444d",
     caution="#e3b341",
+    series=("#3b94ea", "#f2651d", "#2edf9e", "#d564a0", "#f0f3f6", "#a9d2fc", "#fbd356"),
 )
 
 
 def css_variables(theme: Theme) -> str:
     """The theme as declarations: `--paper: #ffffff; ...`."""
-    return " ".join(f"--{field.name}: {getattr(theme, field.name)};" for field in fields(theme))
+    named = {f.name: getattr(theme, f.name) for f in fields(theme) if f.name != "series"}
+    named |= {f"series-{place}": colour for place, colour in enumerate(theme.series)}
+    return " ".join(f"--{name}: {colour};" for name, colour in named.items())
 
 
 def contrast(one: str, other: str) -> float:

@@ -1,20 +1,42 @@
-"""What is said of a training run, as strings: its contract, its course, and what came of it."""
+"""What is said of a finished run, as strings: every way of showing it takes its figures from here.
 
-from dataclasses import dataclass
+What is said before it and while it is at work is in `contracts` and `live`.
+"""
 
-from spectrum_ft.records.training import Contract, DataSummary, TrainRun, TrainSettings, TrainStep
+import shlex
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+from spectrum_ft.records.training import TrainRun
+from spectrum_ft.tuning.runs.metrics import Metrics
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.sparklines import Cell, curve
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
-from spectrum_ft_reports.runs.course import Course
+from spectrum_ft_reports.runs.contracts import contract_facts
+from spectrum_ft_reports.runs.doubts import doubts
+from spectrum_ft_reports.runs.movement import KindMovement, movement
+from spectrum_ft_reports.runs.rows import (
+    NONE,
+    CourseRow,
+    MovedRow,
+    SettingRow,
+    course_rows,
+    moved_row,
+    setting_rows,
+)
 
-_KEPT = {
-    "master": "kept in float32",
-    "stochastic": "kept in {dtype}, rounded stochastically",
-    "as-is": "kept in {dtype}",
-}
+
+class KeyFigure(NamedTuple):
+    """One of the few figures that matter."""
+
+    label: str
+    """What it is."""
+    value: str
+    """The figure, with its unit."""
+    note: str
+    """What it is of, or what to hold it against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,230 +45,55 @@ class RunView:
 
     title: str
     """The model and what trained, in one line."""
+    verdict: str
+    """What came of it, in one sentence."""
+    figures: tuple[KeyFigure, ...]
+    """The figures that matter."""
     facts: tuple[Fact, ...]
     """What came of it, one line each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CourseView:
-    """A run that is at work."""
-
-    done: int
-    """Steps done."""
-    steps: int
-    """Steps in all."""
-    time: str
-    """How many steps are done, since when, and how long the rest takes."""
+    cautions: tuple[str, ...]
+    """Where it is weaker than it looks, a sentence each."""
     losses: tuple[Cell, ...]
-    """The training loss of every step seen."""
-    facts: tuple[Fact, ...]
-    """Where it stands, one line each."""
+    """The training loss of every step; empty where it is not known."""
+    course: tuple[CourseRow, ...]
+    """How it went; empty where that is not known."""
+    moved: tuple[MovedRow, ...]
+    """How much of each kind moved; empty where that is not known."""
+    contract: tuple[Fact, ...]
+    """What it was about to do, one line a subject."""
+    data: tuple[Fact, ...]
+    """Where the data came from."""
+    settings: tuple[SettingRow, ...]
+    """What differs from the defaults."""
+    commands: tuple[str, ...]
+    """What to do next; empty where its folder is not known."""
+    command: str
+    """The command that made it."""
+    blank: frozenset[str] = field(default_factory=frozenset)
+    """The fields of a course's rows that hold nothing in any of them."""
 
 
-def contract_facts(
-    contract: Contract, settings: TrainSettings, data: DataSummary, eval_data: DataSummary | None
-) -> tuple[Fact, ...]:
-    """What a run is about to do, one line a subject."""
-    facts = [Fact("data", _data(data, settings))]
-    if eval_data is not None:
-        facts.append(Fact("held-out", _data(eval_data, settings)))
-    facts.append(Fact("model", _model(contract)))
-    facts.append(Fact("trains", _trained(contract)))
-    if contract.adapters:
-        facts.append(Fact("adapters", _adapters(contract)))
-    if contract.quantized or contract.frozen:
-        facts.append(Fact("rest", _rest(contract)))
-    facts.append(Fact("backward", _backward(contract)))
-    facts.append(Fact("steps", _steps(contract, settings)))
-    facts.append(Fact("memory", _memory(contract)))
-    return tuple(facts)
-
-
-def precision_warning(contract: Contract) -> str | None:
-    """What to know before 16-bit weights are trained as they are; None where they are not."""
-    if contract.precision != "as-is" or contract.dtype == "float32" or not contract.trained:
-        return None
-    return (
-        f"--precision as-is: the updates of {contract.dtype} weights are mostly too small to "
-        "change them; --precision master or stochastic keeps what they lose"
+def run_view(run: TrainRun, folder: str | None = None, metrics: Metrics | None = None) -> RunView:
+    """The view of a finished run; `folder` is where it is kept, `metrics` how it went, if known."""
+    kinds = movement(run)
+    rows = course_rows(metrics)
+    columns = [f.name for f in fields(CourseRow)]
+    return RunView(
+        title=_title(run),
+        verdict=_verdict(run),
+        figures=tuple(_figures(run)),
+        facts=tuple(_facts(run, folder, kinds)),
+        cautions=doubts(run, metrics),
+        losses=curve([s.loss for s in metrics.steps if s.loss is not None]) if metrics else (),
+        course=rows,
+        moved=tuple(moved_row(kind) for kind in kinds),
+        contract=contract_facts(run.contract, run.settings, run.data, run.eval_data),
+        data=tuple(_data(run)),
+        settings=setting_rows(run.settings),
+        commands=_commands(run, folder) if folder else (),
+        command=printable(run.command, 8_000),
+        blank=frozenset(c for c in columns if all(getattr(row, c) == NONE for row in rows)),
     )
-
-
-def _data(data: DataSummary, settings: TrainSettings) -> str:
-    parts = [numbers.plural(data.rows, "example")]
-    if data.truncated:
-        parts.append(f"{data.truncated:,} cut at {settings.max_length:,} tokens")
-    if data.dropped:
-        parts.append(f"{data.dropped:,} dropped")
-    if data.last_answer_only:
-        parts.append(f"{data.last_answer_only:,} learned by their last answer only")
-    learned = f"{data.learned_tokens:,} of {data.tokens:,} tokens are learned"
-    return f"{printable(data.shape)}: {', '.join(parts)}; {learned}"
-
-
-def _model(contract: Contract) -> str:
-    source = printable(short_source(contract.source), 60)
-    layers = numbers.plural(contract.layers, "layer")
-    where = f"on {printable(contract.device, 60)} in {contract.dtype}"
-    return f"{source}, {numbers.count(contract.total)} weights, {layers}, {where}"
-
-
-def _trained(contract: Contract) -> str:
-    if not contract.trained:
-        return "adapters only"
-    kept = _KEPT[contract.precision].format(dtype=contract.dtype)
-    return (
-        f"{numbers.plural(contract.trained_tensors, 'tensor')}, "
-        f"{numbers.count(contract.trained)} weights = "
-        f"{numbers.share(contract.trained, contract.total)} of the model, {kept}"
-    )
-
-
-def _adapters(contract: Contract) -> str:
-    matrices = numbers.plural(contract.adapters, "matrix", "matrices")
-    return f"on {matrices}: {numbers.count(contract.adapter_weights)} weights on top"
-
-
-def _rest(contract: Contract) -> str:
-    parts = []
-    if contract.quantized:
-        packed = numbers.share(contract.quantized, contract.total)
-        parts.append(f"{numbers.count(contract.quantized)} weights = {packed} in {contract.base}")
-    if contract.frozen:
-        frozen = numbers.share(contract.frozen, contract.total)
-        parts.append(f"{numbers.count(contract.frozen)} = {frozen} frozen as they are")
-    return ", ".join(parts)
-
-
-def _backward(contract: Contract) -> str:
-    lowest, layers = contract.lowest_layer, contract.layers
-    if lowest is None:
-        return "runs through the whole model"
-    if not lowest:
-        return "reaches layer 0; no block is skipped"
-    skipped = f"{lowest} of {layers} = {numbers.share(lowest, layers)}"
-    return f"stops at layer {lowest}; the blocks below it are skipped: {skipped}"
-
-
-def _steps(contract: Contract, settings: TrainSettings) -> str:
-    rows = f"{settings.batch_size:,}"
-    if settings.grad_accum > 1:
-        rows += f" × {settings.grad_accum:,}"
-    return f"{contract.steps:,} of {rows} {'row' if rows == '1' else 'rows'}"
-
-
-def _peak(run: TrainRun) -> str:
-    most = f"{numbers.size(run.peak_memory_bytes)} at most"
-    if not run.imported_memory_bytes:
-        return most
-    beyond = run.peak_memory_bytes - run.imported_memory_bytes
-    return f"{most}, {numbers.size(beyond)} of it beyond libraries and data"
-
-
-def _memory(contract: Contract) -> str:
-    available = numbers.size(contract.available_bytes)
-    forecast = contract.forecast
-    if forecast is None:
-        return f"{available} available; what training takes cannot be told"
-    needed = numbers.size(forecast.total_bytes)
-    fits = forecast.total_bytes <= contract.available_bytes
-    beyond = " beyond the libraries" if forecast.device == "cpu" else ""
-    verdict = "" if fits else ": it does not fit"
-    return f"{needed} forecast{beyond}, {available} available{verdict}"
-
-
-def course_view(course: Course, *, elapsed: float, stopping: bool) -> CourseView:
-    """The view of a run at work, `elapsed` seconds after this process began it."""
-    return CourseView(
-        done=course.done,
-        steps=course.steps,
-        time=_time(course, elapsed),
-        losses=curve(course.losses),
-        facts=tuple(_course_facts(course, stopping)),
-    )
-
-
-def _time(course: Course, elapsed: float) -> str:
-    left = course.seconds_left
-    remaining = f", {numbers.seconds(left)} left" if left is not None else ""
-    return f"{course.done:,}/{course.steps:,}, {numbers.seconds(elapsed)}{remaining}"
-
-
-def _course_facts(course: Course, stopping: bool) -> list[Fact]:
-    facts = []
-    if course.last is None:
-        facts.append(Fact("now", "loading the model, and the first step"))
-    else:
-        assert course.last.loss is not None
-        assert course.mean_loss is not None
-        mean = f"mean {numbers.loss(course.mean_loss)}"
-        facts.append(Fact("loss", f"{numbers.loss(course.last.loss)} now, {mean}"))
-        facts.append(Fact("rate", ", ".join(_pace(course, course.last))))
-    if course.evaluated is not None and course.best is not None:
-        facts.append(Fact("held-out", _held_out(course.evaluated, course.best)))
-    if stopping:
-        facts.append(Fact("stopping", "after this step; Ctrl+C again leaves at once"))
-    return facts
-
-
-def _held_out(evaluated: TrainStep, best: TrainStep) -> str:
-    assert evaluated.eval_loss is not None
-    assert best.eval_loss is not None
-    if evaluated is best:
-        return f"{numbers.loss(evaluated.eval_loss)} after step {evaluated.step:,}, the best so far"
-    return (
-        f"{numbers.loss(evaluated.eval_loss)} after step {evaluated.step:,}, "
-        f"best {numbers.loss(best.eval_loss)} after step {best.step:,}"
-    )
-
-
-def _pace(course: Course, step: TrainStep) -> list[str]:
-    rates = [numbers.rate(rate) for rate in (step.lr, step.lora_lr) if rate is not None]
-    adapters = " (adapters)" if step.lora_lr is not None else ""
-    parts = [f"lr {' and '.join(rates)}{adapters}"]
-    if (speed := course.tokens_per_second) is not None:
-        parts.append(f"{speed:,.0f} tokens/s")
-    if step.memory_bytes is not None:
-        parts.append(numbers.size(step.memory_bytes))
-    return parts
-
-
-def step_line(course: Course) -> str:
-    """The step seen last in one line."""
-    step = course.last
-    assert step is not None
-    assert step.loss is not None
-    pace = "  ".join(_pace(course, step))
-    return f"step {step.step:,}/{course.steps:,}  loss {numbers.loss(step.loss)}  {pace}"
-
-
-def evaluation_line(course: Course) -> str:
-    """The evaluation seen last in one line."""
-    assert course.evaluated is not None
-    assert course.best is not None
-    return f"held-out loss {_held_out(course.evaluated, course.best)}"
-
-
-def run_view(run: TrainRun, folder: str | None = None) -> RunView:
-    """The view of a finished run, kept in `folder` where that is known."""
-    contract = run.contract
-    steps = numbers.plural(run.steps, "step")
-    if run.steps < contract.steps:
-        steps = f"{run.steps:,} of {contract.steps:,} steps, then no better held-out loss"
-    change = f"{numbers.loss(run.first_loss)} → {numbers.loss(run.last_loss)}"
-    facts = [Fact("loss", f"{change} over {steps}")]
-    if run.eval_loss is not None:
-        best = f", the best: after step {run.result_step:,}" if run.settings.keep_best else ""
-        facts.append(Fact("held-out", f"loss {numbers.loss(run.eval_loss)}{best}"))
-    what = "weights that train" if contract.trained else "adapters' products"
-    facts.append(Fact("moved", f"{100.0 * run.moved:.1f} % of the {what}"))
-    speed = f", {run.tokens / run.seconds:,.0f} tokens/s" if run.seconds > 0.0 else ""
-    facts.append(Fact("time", f"{numbers.seconds(run.seconds)}{speed}"))
-    facts.append(Fact("memory", _peak(run)))
-    where = f" in {printable(folder, 60)}" if folder else ""
-    kept, whole = numbers.disk_size(run.result_bytes), numbers.disk_size(2 * contract.total)
-    facts.append(Fact("kept", f"{kept}{where}; the whole model in 16 bits is {whole}"))
-    return RunView(title=_title(run), facts=tuple(facts))
 
 
 def _title(run: TrainRun) -> str:
@@ -258,3 +105,112 @@ def _title(run: TrainRun) -> str:
         parts.append(f"adapters on {numbers.plural(contract.adapters, 'matrix', 'matrices')}")
     source = printable(short_source(run.source), 60)
     return f"{source}, {printable(run.plan.policy.name, 40)}: {', '.join(parts)}"
+
+
+def _verdict(run: TrainRun) -> str:
+    first, last = numbers.loss(run.first_loss), numbers.loss(run.last_loss)
+    steps = numbers.plural(run.steps, "step")
+    if first == last:
+        said = f"The training loss stayed at {first} over {steps}"
+    else:
+        way = "fell" if run.last_loss < run.first_loss else "rose"
+        said = f"The training loss {way} from {first} to {last} over {steps}"
+    if run.eval_loss is None:
+        return f"{said}; there were no held-out data."
+    return f"{said}; the held-out loss of the result is {numbers.loss(run.eval_loss)}."
+
+
+def _figures(run: TrainRun) -> list[KeyFigure]:
+    first, last = numbers.loss(run.first_loss), numbers.loss(run.last_loss)
+    figures = [KeyFigure("training loss", last, f"{first} at first, {_steps(run)}")]
+    if run.eval_loss is not None:
+        which = f"the best, after step {run.result_step:,}" if run.settings.keep_best else "at last"
+        figures.append(KeyFigure("held-out loss", numbers.loss(run.eval_loss), which))
+    figures.append(KeyFigure("moved", f"{100.0 * run.moved:.1f} %", f"of the {_movable(run)}"))
+    figures.append(KeyFigure("peak memory", numbers.size(run.peak_memory_bytes), _memory_note(run)))
+    figures.append(KeyFigure("time", numbers.seconds(run.seconds), _speed(run)))
+    return figures
+
+
+def _change(run: TrainRun) -> str:
+    return f"{numbers.loss(run.first_loss)} → {numbers.loss(run.last_loss)}"
+
+
+def _steps(run: TrainRun) -> str:
+    if run.steps < run.contract.steps:
+        return f"{run.steps:,} of {run.contract.steps:,} steps, then no better held-out loss"
+    return numbers.plural(run.steps, "step")
+
+
+def _movable(run: TrainRun) -> str:
+    return "weights that train" if run.contract.trained else "adapters' products"
+
+
+def _memory_note(run: TrainRun) -> str:
+    """What the peak is to be held against."""
+    forecast = run.contract.forecast
+    told = "no forecast" if forecast is None else f"{numbers.size(forecast.total_bytes)} forecast"
+    if not run.imported_memory_bytes:
+        return told
+    return f"{numbers.size(_beyond(run))} beyond libraries and data, {told}"
+
+
+def _beyond(run: TrainRun) -> int:
+    return max(0, run.peak_memory_bytes - run.imported_memory_bytes)
+
+
+def _speed(run: TrainRun) -> str:
+    return f"{run.tokens / run.seconds:,.0f} tokens/s" if run.seconds > 0.0 else ""
+
+
+def _facts(run: TrainRun, folder: str | None, kinds: tuple[KindMovement, ...]) -> list[Fact]:
+    facts = [Fact("loss", f"{_change(run)} over {_steps(run)}")]
+    if run.eval_loss is not None:
+        best = f", the best: after step {run.result_step:,}" if run.settings.keep_best else ""
+        facts.append(Fact("held-out", f"loss {numbers.loss(run.eval_loss)}{best}"))
+    facts.append(Fact("moved", f"{100.0 * run.moved:.1f} % of the {_movable(run)}{_range(kinds)}"))
+    speed = f", {said}" if (said := _speed(run)) else ""
+    facts.append(Fact("time", f"{numbers.seconds(run.seconds)}{speed}"))
+    facts.append(Fact("memory", _peak(run)))
+    where = f" in {printable(folder, 60)}" if folder else ""
+    kept, whole = numbers.disk_size(run.result_bytes), numbers.disk_size(2 * run.contract.total)
+    facts.append(Fact("kept", f"{kept}{where}; the whole model in 16 bits is {whole}"))
+    return facts
+
+
+def _range(kinds: tuple[KindMovement, ...]) -> str:
+    if sum(kind.tensors for kind in kinds) < 2:
+        return ""
+    low, high = min(kind.lowest for kind in kinds), max(kind.highest for kind in kinds)
+    return f", {100.0 * low:.1f} to {100.0 * high:.1f} % of a tensor"
+
+
+def _peak(run: TrainRun) -> str:
+    most = f"{numbers.size(run.peak_memory_bytes)} at most"
+    if not run.imported_memory_bytes:
+        return most
+    return f"{most}, {numbers.size(_beyond(run))} of it beyond libraries and data"
+
+
+def _data(run: TrainRun) -> list[Fact]:
+    """The files, and what tells them from others."""
+    facts = []
+    for label, data in (("data file", run.data), ("held-out file", run.eval_data)):
+        if data is not None:
+            digest = printable(data.digest[:16])
+            facts.append(Fact(label, f"{printable(data.source, 120)}, SHA-256 {digest}..."))
+    return facts
+
+
+def _commands(run: TrainRun, folder: str) -> tuple[str, ...]:
+    """How to evaluate the result and how to merge it into a model of its own."""
+    place = _quoted(folder)
+    held_out = _quoted(run.settings.eval_data) if run.settings.eval_data else "test.jsonl"
+    merged = _quoted(folder.rstrip("/") + "-merged")
+    commands = (f"spectrum eval {place} --data {held_out}", f"spectrum merge {place} -o {merged}")
+    return tuple(printable(command, 8_000) for command in commands)
+
+
+def _quoted(path: str) -> str:
+    """`path` as a shell takes it, and no program takes it for an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)

@@ -95,15 +95,23 @@ def _rule(planned: Planned) -> str:
 
 
 def _trained(planned: Planned) -> str:
-    counts = planned.plan.counts
-    if not planned.plan.train:
+    plan = planned.plan
+    if not plan.train:
         return "adapters only"
-    tensors = numbers.plural(len(planned.plan.train), "tensor")
-    if counts is None:
-        return f"{tensors}; an imported result does not say how many weights that is"
+    counts = plan.counts
+    return trained_text(
+        len(plan.train), counts.train if counts else None, counts.total if counts else None
+    )
+
+
+def trained_text(tensors: int, weights: int | None, total: int | None) -> str:
+    """How many tensors train, and how many of the model's weights; None for those of an import."""
+    named = numbers.plural(tensors, "tensor")
+    if weights is None or total is None:
+        return f"{named}; an imported result does not say how many weights that is"
     return (
-        f"{tensors}, {numbers.count(counts.train)} of {numbers.count(counts.total)} weights "
-        f"= {numbers.share(counts.train, counts.total)} of the model"
+        f"{named}, {numbers.count(weights)} of {numbers.count(total)} weights "
+        f"= {numbers.share(weights, total)} of the model"
     )
 
 

@@ -14,6 +14,7 @@ from spectrum_ft_reports.parts.sparklines import Cell
 from spectrum_ft_reports.parts.titles import model_title
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.facts import memory_facts, plan_facts, scan_facts
+from spectrum_ft_reports.scans.matrix_texts import flags_text, layer_text, shape_text, signal_text
 
 _MOST_LAYERS = 2_000
 
@@ -142,19 +143,13 @@ def _matrix_rows(report: ScanReport, score: str, planned: Planned | None) -> tup
     return tuple(_matrix_row(matrix, score, trained) for matrix in by_kind)
 
 
-def _layer(matrix: ScannedMatrix) -> str:
-    if matrix.layer is None:
-        return "-"
-    return str(matrix.layer) if matrix.expert is None else f"{matrix.layer}:{matrix.expert}"
-
-
 def _matrix_row(matrix: ScannedMatrix, score: str, trained: Mapping[str, str]) -> MatrixRow:
     return MatrixRow(
         kind=printable(matrix.kind, 60),
-        layer=_layer(matrix),
-        shape=" x ".join(map(str, matrix.extents)) or "-",
+        layer=layer_text(matrix),
+        shape=shape_text(matrix),
         score=numbers.score(matrix.scores.get(score)),
-        signal="-" if matrix.spectrum is None else f"{matrix.signal_rank}/{matrix.spectrum.count}",
+        signal=signal_text(matrix),
         trained=trained.get(matrix.name, ""),
-        flags=" ".join(matrix.flags),
+        flags=flags_text(matrix),
     )

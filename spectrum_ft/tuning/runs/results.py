@@ -1,9 +1,12 @@
 """The result of a run: trained tensors under the base's names, adapters as PEFT keeps them."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from spectrum_ft.checkpoints.checkpoint import read_tensor
 from spectrum_ft.staging import staged
@@ -41,25 +44,40 @@ def _write_adapter(folder: Path, model: Any, base: Base) -> None:
     write_tensors(folder / "adapter_model.safetensors", tensors)
 
 
-def moved_share(applied: Applied, base: Base) -> float:
-    """The share of the weights trained in full that differ from the base's, in [0, 1].
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """How much of what trains differs from what it started as."""
+
+    share: float
+    """The share of all of it, in [0, 1]."""
+    by_tensor: dict[str, float]
+    """The share of each tensor that trains in full, by checkpoint name."""
+
+
+def moved_weights(applied: Applied, base: Base) -> Moved:
+    """How much of the weights trained in full differs from the base's.
 
     Compared in the precision that they are trained in, one tensor of the base at a time. Where
     only adapters train: the share of adapter products that are not zero, which they start as.
     """
     if not applied.units:
         outputs = [p for name, p in applied.adapters.items() if "lora_B" in name]
-        return _share(sum(int(p.count_nonzero()) for p in outputs), outputs)
+        return Moved(
+            share=_share(sum(int(p.count_nonzero()) for p in outputs), outputs), by_tensor={}
+        )
     entries = {entry.name: entry for entry in base.checkpoint.entries}
     tensors = applied.trained_tensors()
-    moved = 0
+    moved = {}
     for name, value in tensors.items():
         before = torch.from_numpy(read_tensor(entries[name])).to(value.dtype)
-        moved += int((before != value.cpu()).sum())
-    return _share(moved, tensors.values())
+        moved[name] = int((before != value.cpu()).sum())
+    return Moved(
+        share=_share(sum(moved.values()), tensors.values()),
+        by_tensor={name: _share(count, [tensors[name]]) for name, count in moved.items()},
+    )
 
 
-def _share(count: int, tensors: Any) -> float:
+def _share(count: int, tensors: Iterable[Tensor]) -> float:
     total = sum(tensor.numel() for tensor in tensors)
     return count / total if total else 0.0
 

@@ -32,7 +32,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const field = document.querySelector(`input[data-filters="${table.id}"]`);
   if (field === null) continue;
   const count = document.querySelector(`[data-counts="${table.id}"]`);
-  field.parentElement.hidden = false;
+  (field.closest("[hidden]") ?? field).hidden = false;
   field.addEventListener("input", () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;

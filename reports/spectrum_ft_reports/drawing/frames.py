@@ -1,0 +1,52 @@
+"""Figures and the axes in them, placed by what stands around them."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from spectrum_ft_reports.drawing.labels import SIZE
+from spectrum_ft_reports.drawing.style import DPI, WIDTH
+
+# In inches: room above for a title, below for an axis; left of an axis with figures, right of one
+# without names; between an axis and names, and between it and names that lines lead to.
+ABOVE, BELOW, TRIM = 0.85, 0.65, 0.12
+_FIGURES, _NOTHING, _GAP, _LED_GAP = 0.75, 0.25, 0.25, 0.75
+
+
+def blank_figure(height: float) -> Figure:
+    """An empty figure of our width and `height` inches."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def framed_axes(
+    figure: Figure,
+    *,
+    bottom: float,
+    height: float,
+    left: Sequence[str] = (),
+    right: Sequence[str] = (),
+) -> Axes:
+    """Axes `bottom` inches above the figure's lower edge, between the texts on both their sides.
+
+    Without texts on the left there is room for the figures of an axis, and lines lead to those on
+    the right.
+    """
+    whole = figure.get_figheight()
+    begin = _widest(figure, left) + _GAP if left else _FIGURES
+    end = _widest(figure, right) + (_GAP if left else _LED_GAP) if right else _NOTHING
+    return figure.add_axes(
+        (begin / WIDTH, bottom / whole, (WIDTH - begin - end) / WIDTH, height / whole)
+    )
+
+
+def _widest(figure: Figure, names: Sequence[str]) -> float:
+    """The width of the widest name, in inches."""
+    texts = [figure.text(0, 0, name, fontsize=SIZE) for name in names]
+    width = max((text.get_window_extent().width for text in texts), default=0.0) / DPI
+    for text in texts:
+        text.remove()
+    return width

@@ -1,0 +1,1 @@
+"""A plan, and what training it takes, shown."""

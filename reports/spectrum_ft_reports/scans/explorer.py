@@ -1,0 +1,120 @@
+"""What the page of a scan can be asked: which share trains what, by each score."""
+
+from dataclasses import dataclass
+from shlex import quote
+
+from spectrum_ft.errors import PlanError
+from spectrum_ft.planning.exploring import Exploration, explore, explore_scores
+from spectrum_ft.planning.requests import DEFAULT_SHARE
+from spectrum_ft.records.scans import ScanReport
+from spectrum_ft_reports.parts.untrusted import printable
+from spectrum_ft_reports.scans.facts import trained_text
+from spectrum_ft_reports.scans.units import Shade, Unit, shade
+
+START = round(100 * DEFAULT_SHARE)
+"""The share that is shown first, in per cent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What can be said of every share under one score."""
+
+    shade: Shade
+    """The colours."""
+    percents: tuple[int | None, ...]
+    """For each unit the smallest percentage at which it trains; None if none takes it."""
+    said: tuple[str, ...]
+    """What 1 %, 2 %, ... 100 % train, in words; empty where no plan can be made."""
+    option: str
+    """What the command needs besides the share; empty for the scan's own score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explorer:
+    """The choices on offer, the one that is shown first at the front."""
+
+    choices: tuple[Choice, ...]
+    """One for each score that plans can be made with; one without any plan if there is none."""
+    before: str
+    """The command up to the share."""
+    after: str
+    """The command from what comes after the share and the score's option."""
+    obstacle: str
+    """Why no plan can be made; empty if one can."""
+    lacking: tuple[str, ...]
+    """Scores of the scan that no plan can be made with, because a matrix lacks them."""
+
+    @property
+    def first(self) -> Choice:
+        """The choice that is shown first."""
+        return self.choices[0]
+
+    @property
+    def can_plan(self) -> bool:
+        """Whether there is any share to explore."""
+        return not self.obstacle
+
+    @property
+    def command(self) -> str:
+        """The command for what is shown first; empty where no plan can be made."""
+        return f"{self.before}{START}%{self.first.option}{self.after}" if self.can_plan else ""
+
+
+def explorer(report: ScanReport, units: list[Unit], name: str) -> Explorer:
+    """What can be explored of `report`, whose file is called `name`."""
+    found = explore_scores(report)
+    choices = [_choice(report, units, exploration) for exploration in found]
+    obstacle = ""
+    if not choices:
+        obstacle = _obstacle(report)
+        choices = [
+            Choice(
+                shade=shade(units, report.score),
+                percents=(None,) * len(units),
+                said=(),
+                option="",
+            )
+        ]
+    present = dict.fromkeys(score for matrix in report.matrices for score in matrix.scores)
+    offered = {choice.shade.score for choice in choices}
+    return Explorer(
+        choices=tuple(choices),
+        before=f"spectrum plan {_argument(name)} --top ",
+        after=" -o plan.yaml",
+        obstacle=obstacle,
+        lacking=tuple(printable(score, 40) for score in present if score not in offered)[:12],
+    )
+
+
+def _choice(report: ScanReport, units: list[Unit], found: Exploration) -> Choice:
+    percentages = found.percentages
+    return Choice(
+        shade=shade(units, found.score),
+        percents=tuple(percentages.get(unit.matrices[0].name) for unit in units),
+        said=tuple(
+            _units(share.units, share.tensors, len(units))
+            + trained_text(share.tensors, share.weights, found.total)
+            for share in found.shares
+        ),
+        option="" if found.score == report.score else f" --score {found.score}",
+    )
+
+
+def _units(taken: int, tensors: int, units: int) -> str:
+    """How many cells are lit, where that is not the number of tensors."""
+    return f"{taken:,} of {units:,} cells: " if taken != tensors else ""
+
+
+def _obstacle(report: ScanReport) -> str:
+    try:
+        explore(report, report.score)
+    except PlanError as error:
+        return printable(error.message)
+    return ""
+
+
+def _argument(name: str) -> str:
+    """A file's name as a shell takes it for one; that of standard input is not known."""
+    if name == "-":
+        return "scan.json"
+    return printable(quote(f"./{name}" if name.startswith("-") else name), 4_000)
