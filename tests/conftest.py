@@ -111,6 +111,27 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small record of every kind, by its name in `page_records.KINDS`."""
+    from page_records import write_records
+
+    return write_records(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="session")
+def page_of(records: dict[str, Path]) -> Callable[[str], Path]:
+    """The page of the record with this name, made by the program when it is first asked for."""
+
+    def page(name: str) -> Path:
+        path = records[name].with_suffix(".html")
+        if not path.exists():
+            assert run(["report", str(records[name]), "-o", str(path), "-q"]) == 0
+        return path
+
+    return page
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model, data, a plan, and a finished run of six steps with three checkpoints."""
     from tiny_models import write_messages, write_tiny_llama  # torch, for those who train

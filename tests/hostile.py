@@ -12,9 +12,9 @@ from making import Floats, llama_values, raw_safetensors, tensor_info
 
 NAMES = (
     "</script><img src=x onerror=alert(1)>",
-    "\x1b[31mred\x1b[0m\x1b]8;;http://example.com\x07",
-    "[red]bold[/red]",
     "{{7*7}}{% raw %}",
+    "[red]bold[/red]",
+    "\x1b[31mred\x1b[0m\x1b]8;;http://example.com\x07",
     "\u202egnp.exe\u2066",
     "__proto__",
     "constructor",

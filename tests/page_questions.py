@@ -1,6 +1,6 @@
 """What tests ask of an open page, as functions that the browser evaluates."""
 
-TEXT_CONTRASTS = """() => {
+TEXT_CONTRASTS = r"""() => {
   // [text, contrast, enough] of every text that shows against what lies behind it (WCAG 2.2, 1.4.3)
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const rgba = colour => {
@@ -47,7 +47,8 @@ TEXT_CONTRASTS = """() => {
     const [a, b] = [luminance(ink), luminance(background)].sort((m, n) => n - m);
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    found.push([text.slice(0, 60), (a + 0.05) / (b + 0.05), large ? 3 : 4.5]);
+    const drawing = /^[\u2580-\u259f\s]+$/.test(text);  // a sparkline is a picture (1.4.11)
+    found.push([text.slice(0, 60), (a + 0.05) / (b + 0.05), large || drawing ? 3 : 4.5]);
   }
   return found;
 }"""
@@ -66,8 +67,9 @@ SIDEWAYS = """() => {
 }"""
 
 CLIPPED = """() => [...document.querySelectorAll('body *')].filter(element =>
-  // Elements that cut off what is in them, without a way to scroll to it
-  element.checkVisibility() && ['hidden', 'clip'].includes(getComputedStyle(element).overflowX)
+  // Elements that cut off what is in them, without a way to scroll to it or to be told
+  element.checkVisibility() && element.title !== element.textContent.trim()
+  && ['hidden', 'clip'].includes(getComputedStyle(element).overflowX)
   && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1
 ).map(e => `${e.tagName}.${e.getAttribute('class') ?? ''}: ${e.textContent.trim().slice(0, 60)}`)"""
 

@@ -65,7 +65,8 @@ def write_records(folder: Path) -> dict[str, Path]:
 
 def scanned(model: Path) -> ScanReport:
     """The scan of the checkpoint in `model`, with nothing kept."""
-    return scan(str(model), store=SpectraStore(None))
+    report = scan(str(model), store=SpectraStore(None))
+    return replace(report, command=f"spectrum scan {model.name} -o scan.json")
 
 
 def write_mixture(

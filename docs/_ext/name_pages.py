@@ -50,7 +50,7 @@ def spoken_of(things: Iterable[Any]) -> list[type]:
     found: list[type] = []
     waiting = [hint for thing in things for hint in _hints(thing)]
     for hint in waiting:
-        waiting += get_args(hint)
+        waiting += hint if isinstance(hint, list) else get_args(hint)  # a list: what is called with
         if _is_ours(hint) and hint not in found:
             found.append(hint)
             waiting += _hints(hint)

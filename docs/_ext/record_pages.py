@@ -16,6 +16,8 @@ from spectrum_ft.tuning.merges.merging import MergeReport
 
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
 
+_SEVERAL = {"text": "texts", "whole number": "whole numbers", "number": "numbers"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
@@ -153,7 +155,7 @@ def _kind(hint: Any) -> str:
         return " or ".join(_kind(part) for part in inner)
     if origin in (tuple, list):
         kinds = dict.fromkeys(_kind(part) for part in inner if part is not Ellipsis)
-        return f"list of {', '.join(kinds)}"
+        return f"list of {', '.join(_SEVERAL.get(kind, kind) for kind in kinds)}"
     if origin is dict:
         return f"table of {_kind(inner[1])}"
     raise TypeError(f"{hint}: no word for this type")

@@ -1,9 +1,9 @@
 """Every page in a real browser: in the light and the dark, wide and narrow, without scripts."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -14,7 +14,7 @@ from page_records import KINDS
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-PageOf = Any  # a function from a record's name to its page, see conftest.py
+PageOf = Callable[[str], Path]
 
 UNITS = {"k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 

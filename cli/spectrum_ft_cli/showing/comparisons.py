@@ -42,6 +42,14 @@ def _markdown(comparison: Comparison, given: Given) -> str:
     return comparison_markdown(comparison_view(comparison))
 
 
+def _page(comparison: Comparison, given: Given) -> str:
+    from spectrum_ft_reports.comparisons.page import comparison_page
+    from spectrum_ft_reports.pages.masthead import Source
+
+    source = Source(name=given.folder or given.path, digest=given.digest)
+    return comparison_page(comparison, source=source)
+
+
 def _png(comparison: Comparison, given: Given) -> bytes:
     return _picture(comparison, ".png")
 
@@ -64,5 +72,5 @@ def _picture(comparison: Comparison, suffix: str) -> bytes:
     return picture_bytes(draw(comparison, *which), suffix)
 
 
-FORMATS: Formats = {".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
 """The files that a comparison is written to."""

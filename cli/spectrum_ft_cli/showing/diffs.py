@@ -1,5 +1,6 @@
 """A diff's record, where the user reads it."""
 
+from spectrum_ft.errors import OutputError
 from spectrum_ft.records.diffs import ScanDiff
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
@@ -23,5 +24,34 @@ def _markdown(diff: ScanDiff, given: Given) -> str:
     return diff_markdown(diff_view(diff))
 
 
-FORMATS: Formats = {".md": _markdown}
+def _page(diff: ScanDiff, given: Given) -> str:
+    from spectrum_ft_reports.diffs.page import diff_page
+    from spectrum_ft_reports.pages.masthead import Source
+
+    return diff_page(diff, source=Source(name=given.folder or given.path, digest=given.digest))
+
+
+def _png(diff: ScanDiff, given: Given) -> bytes:
+    return _picture(diff, ".png")
+
+
+def _svg(diff: ScanDiff, given: Given) -> bytes:
+    return _picture(diff, ".svg")
+
+
+def _picture(diff: ScanDiff, suffix: str) -> bytes:
+    """All pictures below each other."""
+    from spectrum_ft_reports.diffs.pictures import draw, pictures_of
+    from spectrum_ft_reports.drawing.files import picture_bytes
+
+    which = pictures_of(diff)
+    if not which:
+        raise OutputError(
+            "there is nothing to draw: no matrix within the blocks differs",
+            "a diff of models that differ is needed",
+        )
+    return picture_bytes(draw(diff, *which), suffix)
+
+
+FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
 """The files that a diff is written to."""

@@ -3,13 +3,13 @@
 from spectrum_ft.records.evaluations import Evaluation
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
-from spectrum_ft_reports.evaluations.views import evaluation_facts
-from spectrum_ft_reports.parts.terminal import print_facts
+from spectrum_ft_reports.evaluations.terminal import print_evaluation
+from spectrum_ft_reports.evaluations.views import evaluation_view
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print how a model did on standard output."""
-    print_facts(ReportConsole(), evaluation_facts(evaluation))
+    print_evaluation(ReportConsole(), evaluation_view(evaluation))
 
 
 def show(evaluation: Evaluation, given: Given) -> None:
@@ -17,5 +17,18 @@ def show(evaluation: Evaluation, given: Given) -> None:
     show_evaluation(evaluation)
 
 
-FORMATS: Formats = {}
+def _html(evaluation: Evaluation, given: Given) -> str:
+    from spectrum_ft_reports.evaluations.page import evaluation_page
+    from spectrum_ft_reports.pages.masthead import Source
+
+    return evaluation_page(evaluation, source=Source(name=given.path, digest=given.digest))
+
+
+def _markdown(evaluation: Evaluation, given: Given) -> str:
+    from spectrum_ft_reports.evaluations.markdown import evaluation_markdown
+
+    return evaluation_markdown(evaluation_view(evaluation))
+
+
+FORMATS: Formats = {".html": _html, ".md": _markdown}
 """The files that an evaluation is written to."""

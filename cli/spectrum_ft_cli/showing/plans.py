@@ -1,6 +1,7 @@
 """A plan's record, where the user reads it."""
 
 import os.path
+from dataclasses import replace
 
 from spectrum_ft.checkpoints.checkpoint import PACKAGED_PREFIX, fingerprint, open_checkpoint
 from spectrum_ft.checkpoints.hub import is_hub_id, quiet_hub, split_hub_id
@@ -8,7 +9,6 @@ from spectrum_ft.errors import CheckpointError, OutputError, PlanError, RecordEr
 from spectrum_ft.planning.published import ALWAYS_TRAINED
 from spectrum_ft.record_files import STDIN
 from spectrum_ft.records.plans import Plan
-from spectrum_ft.records.scans import ScanReport
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
 from spectrum_ft_reports.plans.subjects import Subject, of_plan, of_scan
@@ -33,60 +33,57 @@ def subject_of(plan: Plan, given: Given) -> Subject:
     Nothing is downloaded and no weights are read. Raises `PlanError` for a model or a scan given
     that the plan was not made for, and for names of the plan that the model lacks.
     """
-    if given.scan is not None:
-        if given.scan == given.path == STDIN:
-            raise RecordError("- is the plan and its scan at once", "give one of them as a file")
-        subject, own = _read(given.scan)
-        made_for = plan.model.fingerprint
-        if None not in (made_for, own) and made_for != own:
-            raise PlanError(
-                f"the plan was made for {ascii(plan.model.source)[1:-1][:100]} (fingerprint "
-                f"{str(made_for)[:12]}), --scan {given.scan} is about another model "
-                f"({str(own)[:12]})",
-                "give the scan or the model that it was made from",
-            )
-        _check_names(plan, subject)
-        return subject
-    return _named(plan)
-
-
-def _named(plan: Plan) -> Subject:
-    """The model that `plan` names, if it is here and is the one that the plan was made for."""
-    source = os.path.expanduser(plan.model.source)
-    told = ascii(plan.model.source)[1:-1][:100]
-    is_import = plan.model.fingerprint is None
-    # Only an import names a file of scores; a stranger's plan is not to have just any file read.
-    if is_import and not (os.path.isdir(source) or os.path.isfile(source)):
-        return of_plan(plan, f"The result file {told} is not here, {_MENDED}")
-    try:
-        subject, own = _read(source, is_model=not is_import)
-    except (CheckpointError, RecordError, OutputError):
-        return of_plan(plan, f"The model {told} is not on this machine, {_MENDED}")
-    if own != plan.model.fingerprint:
-        return of_plan(
-            plan, f"What lies at {told} is not the model that this plan was made for, {_MENDED}"
+    if given.scan is None:
+        return _named(plan)
+    if given.scan == given.path == STDIN:
+        raise RecordError("- is the plan and its scan at once", "give one of them as a file")
+    subject, own = _read(given.scan, plan)
+    made_for = plan.model.fingerprint
+    if made_for is not None and own is not None and made_for != own:
+        raise PlanError(
+            f"the plan was made for {_quoted(plan)} (fingerprint {made_for[:12]}), "
+            f"--scan {given.scan} is about another model ({own[:12]})",
+            "give the scan or the model that it was made from",
         )
     _check_names(plan, subject)
     return subject
 
 
-def _read(source: str, *, is_model: bool = False) -> tuple[Subject, str | None]:
-    """The scan or the model that `source` names, and its fingerprint."""
+def _quoted(plan: Plan) -> str:
+    return ascii(plan.model.source)[1:-1][:100]
+
+
+def _named(plan: Plan) -> Subject:
+    """The model that `plan` names, if it is here and is the one that the plan was made for."""
+    try:
+        subject, own = _read(os.path.expanduser(plan.model.source), plan, by_plan=True)
+    except (CheckpointError, RecordError, OutputError):
+        told = f"What the plan was made from, {_quoted(plan)}, is not on this machine"
+        return of_plan(plan, f"{told}, {_MENDED}")
+    if plan.model.fingerprint not in (None, own):
+        told = f"What lies at {_quoted(plan)} is not the model that this plan was made for"
+        return of_plan(plan, f"{told}, {_MENDED}")
+    _check_names(plan, subject)
+    return replace(subject, found=plan.model.source)
+
+
+def _read(source: str, plan: Plan, *, by_plan: bool = False) -> tuple[Subject, str | None]:
+    """The scan or the model at `source`, and its fingerprint; `by_plan` if the plan says where."""
     from spectrum_ft.scan_files import read_scan
     from spectrum_ft_cli.scan import names_a_scan
 
-    if not is_model and names_a_scan(source):
+    # Only an import names a file of scores, and a stranger's plan may name what never ends.
+    may_be_scan = not by_plan or (plan.model.fingerprint is None and os.path.isfile(source))
+    if may_be_scan and names_a_scan(source):
         report = read_scan(source)
-        return of_scan(report, source, _unscored(report)), report.model.fingerprint
+        own = report.model.fingerprint
+        # The two that the published script trains always, though its results leave them out.
+        unscored = [n for n in ALWAYS_TRAINED if n in plan.reached] if own is None else []
+        return of_scan(report, source, unscored), own
     checkpoint = open_checkpoint(_on_this_machine(source))
     shapes = {entry.name: tuple(entry.shape) for entry in checkpoint.entries}
     subject = Subject(shapes=shapes, places=checkpoint.places, found=source)
     return subject, fingerprint(checkpoint.entries)
-
-
-def _unscored(report: ScanReport) -> tuple[str, ...]:
-    """The tensors that a plan from an import may name although the import does not."""
-    return ALWAYS_TRAINED if report.model.fingerprint is None else ()
 
 
 def _on_this_machine(source: str) -> str:
@@ -94,13 +91,13 @@ def _on_this_machine(source: str) -> str:
     if os.path.exists(source) or source.startswith(PACKAGED_PREFIX) or not is_hub_id(source):
         return source
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     repo_id, revision = split_hub_id(source)
     try:
         with quiet_hub():
             return snapshot_download(repo_id, revision=revision, local_files_only=True)
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, HFValidationError):
         raise CheckpointError(
             f"{source}: not on this machine, and a report downloads nothing",
             "give a scan of it, or its folder",
@@ -125,9 +122,7 @@ def _page(plan: Plan, given: Given) -> str:
     from spectrum_ft_reports.pages.masthead import Source
     from spectrum_ft_reports.plans.page import plan_page
 
-    return plan_page(
-        plan, _view(plan, given), source=Source(name=given.path, digest=given.digest)
-    )
+    return plan_page(plan, _view(plan, given), source=Source(name=given.path, digest=given.digest))
 
 
 def _markdown(plan: Plan, given: Given) -> str:

@@ -67,7 +67,7 @@ def _folder(given: Given) -> str | None:
 def _metrics(run: TrainRun, given: Given) -> Metrics:
     """How the run went, as the file beside its record tells."""
     if given.path == STDIN:
-        return Metrics(steps=(), evaluations=(), fault="the record came by standard input, alone")
+        return Metrics(steps=(), evaluations=(), fault="did not come by standard input")
     return read_metrics(Path(given.path).parent / METRICS, run)
 
 
@@ -96,16 +96,17 @@ def _svg(run: TrainRun, given: Given) -> bytes:
 def _picture(run: TrainRun, given: Given, suffix: str) -> bytes:
     """All pictures side by side."""
     from spectrum_ft_reports.drawing.files import picture_bytes
-    from spectrum_ft_reports.runs.pictures import draw, pictures_of
+    from spectrum_ft_reports.runs.pictures import draw_all, pictures_of
 
     metrics = _metrics(run, given)
-    which = pictures_of(run, metrics)
-    if not which:
+    if not pictures_of(run, metrics):
         raise OutputError(
-            f"there is nothing to draw: {METRICS}, {metrics.fault or 'it tells of no step'}",
+            f"there is nothing to draw: {METRICS} {metrics.fault or 'tells of no step'}",
             "give the folder of the run, in which its metrics lie",
         )
-    return picture_bytes(draw(run, metrics, *which), suffix)
+    view = _view(run, given)
+    figure = draw_all(run, metrics, title=view.title, verdict=view.verdict)
+    return picture_bytes(figure, suffix)
 
 
 FORMATS: Formats = {".html": _html, ".md": _markdown, ".png": _png, ".svg": _svg}

@@ -1,6 +1,6 @@
 """A scan's record, where the user reads it."""
 
-from spectrum_ft.errors import PlanError
+from spectrum_ft.errors import OutputError, PlanError
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.records.forecasts import Forecast
@@ -36,5 +36,40 @@ def show(report: ScanReport, given: Given) -> None:
     show_scan(report, plan_to_show(report), with_matrices=given.matrices)
 
 
-FORMATS: Formats = {}
+def _page(report: ScanReport, given: Given) -> str:
+    from spectrum_ft_reports.pages.masthead import Source
+    from spectrum_ft_reports.scans.page import scan_page
+
+    source = Source(name=given.path, digest=given.digest)
+    return scan_page(report, plan_to_show(report), source=source)
+
+
+def _markdown(report: ScanReport, given: Given) -> str:
+    from spectrum_ft_reports.scans.markdown import scan_markdown
+
+    return scan_markdown(report, plan_to_show(report), name=given.path)
+
+
+def _png(report: ScanReport, given: Given) -> bytes:
+    return _picture(report, given, ".png")
+
+
+def _svg(report: ScanReport, given: Given) -> bytes:
+    return _picture(report, given, ".svg")
+
+
+def _picture(report: ScanReport, given: Given, suffix: str) -> bytes:
+    from spectrum_ft_reports.drawing.files import picture_bytes
+    from spectrum_ft_reports.scans.pictures import draw_scan
+
+    figure = draw_scan(report, name=given.path)
+    if figure is None:
+        raise OutputError(
+            f"{given.path}: no matrix of this scan is in a layer, so there is nothing to draw",
+            "write it as a page (.html) or as Markdown (.md)",
+        )
+    return picture_bytes(figure, suffix)
+
+
+FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
 """The files that a scan is written to."""

@@ -18,6 +18,8 @@ class Figure:
     """How it reads."""
     best: bool = False
     """Whether no arm has a better one."""
+    value: float | None = None
+    """What a table that can be sorted sorts by; None where there is no figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,31 +44,43 @@ def figure_columns(arms: Sequence[ArmResult]) -> list[FigureColumn]:
     weights = [arm.trained + arm.adapter_weights or None for arm in arms]
     memory = [arm.peak_memory_bytes for arm in arms]
     columns = [
-        _ranked("accuracy, %", 0, _means(accuracies), _percent, max),
-        _plain("95 % interval", 1, [_interval(a, _percent) for a in accuracies]),
+        _ranked("accuracy, %", 0, _means(accuracies), percent, max),
+        _plain("95 % interval", 1, [_interval(a, percent) for a in accuracies], _lows(accuracies)),
         _ranked("held-out loss", 4, _means(losses), numbers.loss, min),
-        _plain("loss interval", 9, [_interval(loss, numbers.loss) for loss in losses]),
+        _plain("loss interval", 9, [_interval(x, numbers.loss) for x in losses], _lows(losses)),
         _ranked("general loss", 7, _means(general), numbers.loss, min),
-        _plain("answers sampled", 8, [NONE if s is None else f"{s:.1f}" for s in samples]),
+        _plain("answers sampled", 8, [NONE if s is None else f"{s:.1f}" for s in samples], samples),
         _ranked("trained weights", 5, weights, _count, min),
         _ranked("memory", 2, memory, _size, min),
         _ranked("time", 3, [arm.seconds for arm in arms], numbers.seconds, min),
-        _plain("lr", 6, [_rates(arm) for arm in arms]),
-        _plain("tokens/s", 10, [_speed(arm) for arm in arms]),
-        _plain("on disk", 11, [_on_disk(arm) for arm in arms]),
+        _plain("lr", 6, [_rates(arm) for arm in arms], [peak_rate(arm) for arm in arms]),
+        _plain(
+            "tokens/s", 10, [_speed(arm) for arm in arms], [arm.tokens_per_second for arm in arms]
+        ),
+        _plain("on disk", 11, [_on_disk(arm) for arm in arms], [arm.result_bytes for arm in arms]),
     ]
     return [c for c in columns if any(figure.text != NONE for figure in c.figures)]
 
 
 def estimate_text(estimate: Estimate, *, is_accuracy: bool) -> str:
     """A mean and its interval: `88.2 (85.2–91.2)` for accuracy, in per cent, or `0.3954`."""
-    form = _percent if is_accuracy else numbers.loss
-    interval = _interval(estimate, form)
-    return form(estimate.mean) + (f" ({interval})" if interval != NONE else "")
+    form = percent if is_accuracy else numbers.loss
+    interval = interval_text(estimate, is_accuracy=is_accuracy)
+    return form(estimate.mean) + (f" ({interval})" if interval else "")
+
+
+def interval_text(estimate: Estimate, *, is_accuracy: bool) -> str:
+    """The interval of a mean: `85.2–91.2`; empty where it cannot be told."""
+    text = _interval(estimate, percent if is_accuracy else numbers.loss)
+    return "" if text == NONE else text
 
 
 def _means(estimates: Sequence[Estimate | None]) -> list[float | None]:
     return [None if estimate is None else estimate.mean for estimate in estimates]
+
+
+def _lows(estimates: Sequence[Estimate | None]) -> list[float | None]:
+    return [None if estimate is None else estimate.low for estimate in estimates]
 
 
 def _ranked(
@@ -80,15 +94,25 @@ def _ranked(
     known = [value for value in values if value is not None]
     top = form(best(known)) if len(known) > 1 else None
     texts = [NONE if value is None else form(value) for value in values]
-    figures = tuple(Figure(text=text, best=text == top) for text in texts)
+    figures = tuple(
+        Figure(text=text, best=text == top, value=value)
+        for text, value in zip(texts, values, strict=True)
+    )
     return FigureColumn(title=title, figures=figures, rank=rank)
 
 
-def _plain(title: str, rank: int, texts: Sequence[str]) -> FigureColumn:
-    return FigureColumn(title=title, figures=tuple(Figure(text=t) for t in texts), rank=rank)
+def _plain(
+    title: str, rank: int, texts: Sequence[str], values: Sequence[float | None]
+) -> FigureColumn:
+    """A column in which none is best."""
+    figures = tuple(
+        Figure(text=text, value=value) for text, value in zip(texts, values, strict=True)
+    )
+    return FigureColumn(title=title, figures=figures, rank=rank)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """An accuracy in per cent, one decimal: `88.2`."""
     return f"{100.0 * share:.1f}"
 
 
@@ -116,11 +140,16 @@ def _on_disk(arm: ArmResult) -> str:
 
 def _rates(arm: ArmResult) -> str:
     """The learning rates of weights and adapters: `5e-5`, `1e-4 + 2e-4`."""
-    rates = [_short_rate(rate) for rate in (arm.lr, arm.lora_lr) if rate is not None]
+    rates = [short_rate(rate) for rate in (arm.lr, arm.lora_lr) if rate is not None]
     return " + ".join(rates) or NONE
 
 
-def _short_rate(value: float) -> str:
+def peak_rate(arm: ArmResult) -> float | None:
+    """The learning rate that was chosen for an arm: of its weights, else of its adapters."""
+    return arm.lora_lr if arm.lr is None else arm.lr
+
+
+def short_rate(value: float) -> str:
     """A learning rate with at most three digits: `2e-4`, `1.5e-5`."""
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"

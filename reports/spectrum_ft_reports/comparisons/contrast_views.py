@@ -21,6 +21,8 @@ LONGEST_NAME = 200
 class Unit(NamedTuple):
     """How the figures of a metric are told."""
 
+    metric: str
+    """The metric."""
     title: str
     """The metric and its unit."""
     scale: float
@@ -32,8 +34,8 @@ class Unit(NamedTuple):
 
 
 UNITS: Mapping[Literal["accuracy", "loss"], Unit] = {
-    "accuracy": Unit("accuracy, in points", 100.0, "+.1f", "points of accuracy"),
-    "loss": Unit("held-out loss, in nats; less is better", 1.0, "+.4f", "nats of loss"),
+    "accuracy": Unit("accuracy", "accuracy, in points", 100.0, "+.1f", "points"),
+    "loss": Unit("held-out loss", "held-out loss, in nats; less is better", 1.0, "+.4f", "nats"),
 }
 """The unit of each metric."""
 

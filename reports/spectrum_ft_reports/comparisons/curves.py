@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison, CurvePoint
-from spectrum_ft_reports.comparisons.views import model_name
 from spectrum_ft_reports.drawing.labels import Ending, name_endings
 from spectrum_ft_reports.drawing.style import Caption, Look, label_text, looks
 from spectrum_ft_reports.parts.series import Row, evenly_chosen, moving_mean, smoothing_window
@@ -61,7 +60,7 @@ def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> Caption
         axes.plot(*end, marker="o", markersize=4, color=course.look.colour)
     axes.set_xlabel("optimizer steps" if against == "steps" else "seconds of training")
     axes.set_ylabel("training loss, nats a token" + (", log scale" if is_log else ""))
-    notes = [model_name(comparison)]
+    notes = []
     if window > 1:
         notes.append(f"moving mean of {window} steps")
     if any(course.seeds for course in courses):

@@ -42,7 +42,8 @@ def drawn_answers(comparison: Comparison, metric: Metric) -> tuple[Contrast, ...
 def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Caption:
     """Draw each answer in `metric`: the difference, its interval, and what it shows."""
     answers = drawn_answers(comparison, metric)
-    scale = UNITS[metric].scale
+    unit = UNITS[metric]
+    scale = unit.scale
     by_name = dict(zip((a.name for a in comparison.arms), looks(comparison), strict=True))
     reach, cut = _reach(answers, scale)
     axes.set_xlim(-reach, reach)
@@ -57,7 +58,7 @@ def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Capt
         _beside(axes, -0.02, place, label_text(row.arm), f"against {label_text(row.against)}")
         interval = f" ({row.interval})" if contrast.low is not None else ""
         _beside(axes, 1.02, place, f"{row.difference}{interval}", row.finding)
-    axes.set_xlabel(f"difference in {UNITS[metric].noun}; {_BETTER[metric]}")
+    axes.set_xlabel(f"difference in {unit.metric}, {unit.noun}; {_BETTER[metric]}")
     notes = ["line: 95 % interval over seeds; pale bar: of these very models only"]
     notes.append("filled: a difference is shown, corrected for all questions; hollow: none is")
     told = sum(1 for contrast in comparison.contrasts if contrast.metric == metric)
@@ -65,8 +66,7 @@ def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Capt
         notes[-1] += f"; the first {len(answers)} of {told:,} questions"
     if cut:
         notes[-1] += "; arrows: goes on beyond the picture"
-    what = "accuracy" if metric == "accuracy" else "held-out loss"
-    return Caption(f"Differences in {what}", "\n".join(notes))
+    return Caption(f"Differences in {unit.metric}", "\n".join(notes))
 
 
 def _ends(contrast: Contrast) -> list[float]:

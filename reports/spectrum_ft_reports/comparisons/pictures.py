@@ -13,8 +13,8 @@ from spectrum_ft_reports.comparisons.intervals import Metric, draw_differences, 
 from spectrum_ft_reports.comparisons.places import draw_places, drawn_places
 from spectrum_ft_reports.comparisons.scatter import draw_accuracies
 from spectrum_ft_reports.comparisons.seeds import draw_seeds, drawn_arms, drawn_texts
-from spectrum_ft_reports.comparisons.views import place_text
-from spectrum_ft_reports.drawing.frames import ABOVE, BELOW, TRIM, blank_figure, framed_axes
+from spectrum_ft_reports.comparisons.views import model_name, place_text
+from spectrum_ft_reports.drawing.frames import ABOVE, BELOW, TRIM, UNDERNEATH, blank_figure, framed_axes
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import Caption, entitle, label_text, styled
 
@@ -132,7 +132,9 @@ def draw(comparison: Comparison, *which: str) -> Figure:
         for row, name in enumerate(which):
             bottom = sum(heights[row + 1 :]) + BELOW
             axes = _axes(figure, comparison, _DRAWN[name], bottom)
-            entitle(axes, *_DRAWN[name].draw(axes, comparison))
+            caption = _DRAWN[name].draw(axes, comparison)
+            notes = "; ".join(text for text in (model_name(comparison), caption.notes) if text)
+            entitle(axes, caption.title, notes)
         return figure
 
 
@@ -145,8 +147,8 @@ def draw_for_page(comparison: Comparison, name: str) -> tuple[Figure, Caption] |
     if not picture.has_anything(comparison):
         return None
     with styled():
-        figure = blank_figure(TRIM + picture.height(comparison) + BELOW)
-        axes = _axes(figure, comparison, picture, BELOW)
+        figure = blank_figure(TRIM + picture.height(comparison) + UNDERNEATH)
+        axes = _axes(figure, comparison, picture, UNDERNEATH)
         return figure, picture.draw(axes, comparison)
 
 

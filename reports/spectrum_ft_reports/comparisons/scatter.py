@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
-from spectrum_ft_reports.comparisons.views import DOMINATED, model_name
+from spectrum_ft_reports.comparisons.views import DOMINATED
 from spectrum_ft_reports.drawing.labels import Ending, Point, name_endings, name_points
 from spectrum_ft_reports.drawing.style import GREY, Caption, Look, label_text, looks
 
@@ -41,7 +41,7 @@ def draw_accuracies(axes: Axes, comparison: Comparison) -> Caption:
     what = "accuracy" if is_accuracy else "held-out loss"
     axes.set_ylabel(f"{what}, {'%' if is_accuracy else 'nats a token'}")
     best = "most accuracy" if is_accuracy else "least loss"
-    notes = [f"{model_name(comparison)}; bars: 95 % intervals"]
+    notes = ["bars: 95 % intervals"]
     if len(trained) > 1:
         notes[0] += f"; dotted: the {best} within that memory"
     if any(one.arm.dominated for one in trained):

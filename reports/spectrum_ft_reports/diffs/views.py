@@ -108,6 +108,23 @@ def _title(side: DiffSide) -> str:
     return given + model_title(side.model)
 
 
+def diff_title(diff: ScanDiff) -> str:
+    """What is compared, in one line: `SmolLM2-135M → merged`."""
+    return " → ".join(_short(side) for side in (diff.a, diff.b))
+
+
+def _short(side: DiffSide) -> str:
+    named = side.model.source if side.given is None else side.given
+    return printable(short_source(named), 60) or "unnamed"
+
+
+def place_text(matrix: MatrixDiff) -> str:
+    """Where a matrix lies: `mlp.up_proj, layer 5`, and its expert if it is one."""
+    layer = "" if matrix.layer is None else f", layer {matrix.layer}"
+    expert = "" if matrix.expert is None else f", expert {matrix.expert}"
+    return printable(matrix.kind, 60) + layer + expert
+
+
 def _header(diff: ScanDiff) -> list[Fact]:
     facts = [
         Fact("A", _title(diff.a)),
@@ -166,7 +183,7 @@ def _overlap(overlap: Overlap | None) -> str:
         return "nothing, since no kind is large enough"
     return (
         f"{overlap.taken_a:,} in A, {overlap.taken_b:,} in B, {overlap.shared:,} in both; "
-        f"Jaccard {_ratio(overlap.jaccard)}"
+        f"Jaccard {ratio_text(overlap.jaccard)}"
     )
 
 
@@ -182,20 +199,20 @@ def _kind_row(kind: KindDiff) -> KindDiffRow:
     if kind.overlap is not None:
         taken_a, taken_b = kind.overlap.taken_a, kind.overlap.taken_b
         of = f"{taken_a}" if taken_a == taken_b else f"{taken_a}, {taken_b}"
-        picks, jaccard = f"{kind.overlap.shared} of {of}", _ratio(kind.overlap.jaccard)
+        picks, jaccard = f"{kind.overlap.shared} of {of}", ratio_text(kind.overlap.jaccard)
     known = kind.unknown < kind.matrices
     return KindDiffRow(
         kind=printable(kind.kind, 60),
         changed=f"{kind.changed if known else '?'}/{kind.matrices}",
-        correlation=_NONE if kind.correlation is None else _ratio(kind.correlation),
+        correlation=_NONE if kind.correlation is None else ratio_text(kind.correlation),
         picks=picks,
         jaccard=jaccard,
         medians=_scores(kind.median_a, kind.median_b),
-        shift=_percent(kind.median_change),
+        shift=percent_text(kind.median_change),
     )
 
 
-def _ratio(value: float) -> str:
+def ratio_text(value: float) -> str:
     """A number up to 1 with three decimals; 1 itself without any, 0.9999 as `0.999+`."""
     if abs(value) == 1.0:
         return f"{value:.0f}"
@@ -203,7 +220,7 @@ def _ratio(value: float) -> str:
     return text if text not in ("1.000", "-1.000") else f"{text.replace('1.000', '0.999')}+"
 
 
-def _percent(change: float | None) -> str:
+def percent_text(change: float | None) -> str:
     """A change in per cent, with its sign; what rounds to 0 keeps it, 0 itself has none."""
     if change is None:
         return _NONE
@@ -230,9 +247,9 @@ def _matrix_row(matrix: MatrixDiff) -> MatrixDiffRow:
         kind=printable(matrix.kind, 60),
         layer=_layer(matrix),
         scores=_scores(matrix.score_a, matrix.score_b),
-        change=_percent(matrix.score_change),
-        spectrum=_percent(matrix.spectrum.largest if matrix.spectrum else None),
-        distance=_NONE if matrix.distance is None else _percent(matrix.distance).lstrip("+"),
+        change=percent_text(matrix.score_change),
+        spectrum=percent_text(matrix.spectrum.largest if matrix.spectrum else None),
+        distance=_NONE if matrix.distance is None else percent_text(matrix.distance).lstrip("+"),
         rank=" → ".join(ranks),
         selected=_SELECTED[matrix.selected_a, matrix.selected_b],
     )

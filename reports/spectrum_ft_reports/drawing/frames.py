@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import DPI, WIDTH
 
-# In inches: room above for a title, below for an axis; left of an axis with figures, right of one
-# without names; between an axis and names, and between it and names that lines lead to.
-ABOVE, BELOW, TRIM = 0.85, 0.65, 0.12
+# In inches: room above for a title, and below for an axis: more where another picture follows, less
+# where the page goes on; left of an axis with figures, right of one without names; between an axis
+# and names, and between it and names that lines lead to.
+ABOVE, BELOW, UNDERNEATH, TRIM = 0.85, 0.65, 0.5, 0.12
 _FIGURES, _NOTHING, _GAP, _LED_GAP = 0.75, 0.25, 0.25, 0.75
 
 

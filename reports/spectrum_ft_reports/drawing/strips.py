@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import FAINT, GREY, INK, label_text
 
-_BAR, _REACH = 0.72, 0.4
-"""A bar's width, and how far it goes to one side of the middle of its row, in layers and rows."""
+_BAR, _REACH, _MARK = 0.72, 0.36, 0.44
+"""A bar's width in layers; how far it and a mark go from the middle of their row, in rows."""
 
 _LEAST = 0.02
 """The least height of a bar for what is not nothing."""
@@ -45,7 +45,7 @@ def draw_strips(axes: Axes, strips: Sequence[Strip], *, layers: int) -> None:
     axes.set_ylim(len(strips) - 0.5, -0.5)
     axes.set_yticks(range(len(strips)), [label_text(strip.name) for strip in strips])
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=SIZE, pad=8)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xlabel("layer")
@@ -62,7 +62,7 @@ def draw_strips(axes: Axes, strips: Sequence[Strip], *, layers: int) -> None:
         for layers_of, face in ((strip.entering, INK), (strip.leaving, "white")):
             axes.plot(
                 sorted(layers_of),
-                [place - 0.47] * len(layers_of),
+                [place - _MARK] * len(layers_of),
                 linestyle="",
                 marker="^" if face == INK else "v",
                 markersize=5,

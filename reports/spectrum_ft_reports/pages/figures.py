@@ -17,6 +17,7 @@ _VARIABLES = {
     INK: "var(--ink)",
     GREY: "var(--grey)",
     FAINT: "var(--faint)",
+    LIGHT.high: "var(--high)",
     "#ffffff": "var(--paper)",
 }
 _COLOUR = re.compile("|".join(_VARIABLES), re.IGNORECASE)

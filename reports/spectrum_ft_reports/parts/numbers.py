@@ -28,7 +28,9 @@ def score(value: float | None) -> str:
     """A score with three significant digits; `-` where there is none."""
     if value is None:
         return "-"
-    return f"{value:.3g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:#.3g}"
+    if abs(value) >= 1000 or abs(value) < 0.001:
+        return f"{value:.3g}"
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:

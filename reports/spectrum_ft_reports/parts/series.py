@@ -19,11 +19,13 @@ def smoothing_window(count: int) -> int:
 def moving_mean(values: Row, window: int, places: Places) -> Row:
     """The mean of `window` neighbours of the value at each of `places`; near the ends of fewer.
 
-    As many to the left as to the right, so that a straight line stays what it is. Each mean is
-    taken by itself: in running sums, one huge value would swallow all that follow.
+    Near the start as many before a value as after it, since a loss falls steeply there; near the
+    end those that are left. Each mean is taken by itself: in running sums, one huge value would
+    swallow all that follow.
     """
-    reach = np.minimum(window // 2, np.minimum(places, len(values) - 1 - places))
-    spans = zip(places - reach, places + reach + 1, strict=True)
+    before = np.minimum(window // 2, places)
+    after = np.minimum(before, len(values) - 1 - places)
+    spans = zip(places - before, places + after + 1, strict=True)
     return np.asarray([values[begin:end].mean() for begin, end in spans], dtype=np.float64)
 
 
@@ -32,16 +34,13 @@ def evenly_chosen(count: int, most: int) -> Places:
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
 
 
-def peaks(values: Row, most: int) -> Places:
-    """At most `most` places, in order: of each stretch its lowest and its highest value.
+def ranges(values: Row, most: int) -> tuple[Places, Row, Row]:
+    """The middle of each of `most` stretches, its lowest and its highest value.
 
-    A line through them covers what a line through all values covers.
+    What a line through all `values` covers, where there are more of them than can be seen.
     """
-    if len(values) <= most:
-        return np.arange(len(values))
-    bounds = np.linspace(0, len(values), most // 2 + 1).round().astype(int)
-    kept = set[int]()
-    for begin, end in pairwise(bounds):
-        stretch = values[begin:end]
-        kept |= {int(begin + stretch.argmin()), int(begin + stretch.argmax())}
-    return np.asarray(sorted(kept), dtype=np.intp)
+    bounds = np.linspace(0, len(values), min(most, len(values)) + 1).round().astype(np.intp)
+    stretches = [values[begin:end] for begin, end in pairwise(bounds)]
+    middles = (bounds[:-1] + bounds[1:] - 1) // 2
+    lows, highs = [part.min() for part in stretches], [part.max() for part in stretches]
+    return middles, np.asarray(lows), np.asarray(highs)

@@ -11,6 +11,8 @@ def printable(text: str, limit: int = 200) -> str:
     Terminals obey escape sequences and reorder text by invisible marks, and rich strips neither.
     Longer texts are cut in the middle.
     """
+    if len(text) <= limit and text.isprintable():
+        return text  # the same, quickly: scans name tens of thousands of tensors
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in _INVISIBLE

@@ -69,5 +69,3 @@ def _edits(plan: Plan, choice: Choice | None, totals: Totals, subject: Subject) 
             f"{numbers.count(totals.train or 0)}: it was edited by hand."
         ]
     return []
-
-

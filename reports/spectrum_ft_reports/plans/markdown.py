@@ -44,9 +44,7 @@ def _kinds(view: PlanView) -> str:
         for row in view.kinds
     ]
     kept = [i for i in range(len(_HEAD)) if i == 0 or any(row[i] != "-" for row in rows)]
-    return table(
-        [_HEAD[i] for i in kept], [[row[i] for i in kept] for row in rows], names=1
-    )
+    return table([_HEAD[i] for i in kept], [[row[i] for i in kept] for row in rows], names=1)
 
 
 def _cut(view: PlanView) -> str:

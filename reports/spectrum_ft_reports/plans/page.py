@@ -12,7 +12,7 @@ from spectrum_ft_reports.plans.kinds import KindRow
 from spectrum_ft_reports.plans.views import PlanView
 
 # In pixels: what the rows of the grid are apart, what its columns may be, and all of them.
-_ROW, _LEAST, _MOST, _WIDTH = 20, 10, 22, 800
+_ROW, _LEAST, _MOST, _WIDTH = 20, 10, 26, 820
 _GAP = 2
 _AXIS = 18
 

@@ -1,6 +1,6 @@
 """The model that a plan is about, as far as it is at hand: a plan itself holds names only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.naming import Place, place_tensors
@@ -34,7 +34,7 @@ class Subject:
         return len({place.layer for place in self.places.values()} - {None})
 
 
-def of_scan(report: ScanReport, found: str, also: tuple[str, ...] = ()) -> Subject:
+def of_scan(report: ScanReport, found: str, also: Sequence[str] = ()) -> Subject:
     """The model of `report`, read from `found`; `also` are names that an import leaves out."""
     shapes = report.shapes | {name: () for name in also if name not in report.shapes}
     places = place_tensors(list(shapes))

@@ -52,6 +52,11 @@ class Unit:
     """The extents of its first tensor; empty where unknown."""
 
     @property
+    def of_experts(self) -> bool:
+        """Whether it holds the matrices of several experts, in many tensors or in one."""
+        return len(self.names) > 1 or len(self.shape) > 2
+
+    @property
     def split(self) -> bool:
         """Whether something else happens to some of its tensors."""
         return self.reached < len(self.names)

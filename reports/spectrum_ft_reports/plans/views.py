@@ -77,6 +77,8 @@ class PlanView:
     """The score that the matrices were ranked by; empty where none is known."""
     matrices: tuple[MatrixRow, ...]
     """What trains or carries an adapter."""
+    reached: str
+    """How many of each there are, in words."""
     left_out: str
     """How many matrices are not listed; empty for none."""
     facts_of_making: tuple[Fact, ...]
@@ -108,6 +110,7 @@ def plan_view(plan: Plan, subject: Subject, shape: TrainingShape, *, path: str) 
         facts=_facts(plan, subject, rows, totals, choice, lowest),
         score=_score(plan, subject) if standing else "",
         matrices=matrices,
+        reached=wording.reached(plan, rows),
         left_out=left_out,
         facts_of_making=wording.facts_of_making(plan, subject),
         next_command=_next_command(plan, subject, shape, path),
@@ -165,7 +168,8 @@ def _facts(
     if plan.lora is not None:
         matrices = numbers.plural(len(plan.lora.matrices), "matrix", "matrices")
         facts.append(Fact("adapters", f"on {matrices}; {wording.adapters(plan, totals)}"))
-    facts.append(Fact("rest", wording.rest(plan, totals, rows)))
+    if totals.total is None or totals.train != totals.total:
+        facts.append(Fact("rest", wording.rest(plan, totals, rows)))
     facts.append(Fact("backward", ", ".join(filter(None, wording.backward(lowest, subject)))))
     if choice is not None and not choice.edited and (cut := wording.cut(plan, choice)):
         facts.append(Fact("cut", cut))

@@ -15,6 +15,7 @@ from spectrum_ft_reports.plans.treatments import Row, Treatment
 BASES = {"as-is": "as it is", "nf4": "in NF4", "int8": "in int8"}
 """How a base keeps a matrix."""
 
+
 def treatment_labels(plan: Plan) -> dict[Treatment, str]:
     """What each treatment is called under `plan`."""
     packed = BASES[plan.base]
@@ -71,7 +72,9 @@ def _verdict_of_names(plan: Plan) -> str:
 def _others(totals: Totals) -> str:
     if not totals.others_trained:
         return ""
-    return f" and {'the' if totals.others_whole else 'some of the'} {_listed(totals.others_trained)}"
+    return (
+        f" and {'the' if totals.others_whole else 'some of the'} {_listed(totals.others_trained)}"
+    )
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -153,10 +156,14 @@ def rest(plan: Plan, totals: Totals, rows: Sequence[Row]) -> str:
     if not totals.whole:
         return f"the other linear matrices of the blocks {base}; all else as it is"
     packed = totals.matrices["packed"] + totals.matrices["adapter"]
+    if not packed:
+        return f"frozen as it is; no matrix is left to be kept {base}"
     weights = f", {numbers.count(totals.packed)} weights" if totals.packed else ""
     told = f"{numbers.plural(packed, 'matrix', 'matrices')} of the blocks {base}{weights}"
     bare = [row.label for row in rows if not row.is_kind and row.counts.get("frozen")]
-    bare += ["matrices that cannot be packed"] * (totals.matrices["frozen"] > 0)
+    left = [u for r in rows if r.is_kind for u in r.units if u.treatment == "frozen"]
+    bare += ["experts"] * any(unit.of_experts for unit in left)
+    bare += ["what cannot be packed"] * any(not unit.of_experts for unit in left)
     return f"{told}; {_listed(bare)} as they are" if bare else told
 
 
@@ -174,11 +181,17 @@ def cut(plan: Plan, choice: Choice) -> str:
     )
 
 
+def reached(plan: Plan, rows: Sequence[Row]) -> str:
+    """How much the plan reaches: `56 train in full, 154 carry an adapter`."""
+    train, adapted = (sum(r.counts.get(t, 0) for r in rows) for t in ("train", "adapter"))
+    told = [f"{train:,} {'trains' if train == 1 else 'train'} in full"] * (train > 0)
+    told += [f"{adapted:,} {'carries' if adapted == 1 else 'carry'} an adapter"] * (adapted > 0)
+    return ", ".join(told)
+
+
 def units_note(rows: Sequence[Row]) -> str:
     """What the numbers count, where experts make that worth saying."""
-    joined = any(
-        len(u.names) > 1 or len(u.shape) > 2 for row in rows if row.is_kind for u in row.units
-    )
+    joined = any(unit.of_experts for row in rows if row.is_kind for unit in row.units)
     return "The experts of a block that share a kind are planned as one and count as one." * joined
 
 

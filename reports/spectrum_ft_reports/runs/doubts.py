@@ -24,7 +24,7 @@ def _of_metrics(metrics: Metrics | None) -> str | None:
     if metrics is None or metrics.fault is None:
         return None
     lost = "shown as far as it is known" if metrics.steps else "not shown"
-    return f"The course of the run is {lost}: metrics.jsonl, {printable(metrics.fault)}."
+    return f"The course of the run is {lost}: metrics.jsonl {printable(metrics.fault)}."
 
 
 def _of_held_out(run: TrainRun) -> str | None:

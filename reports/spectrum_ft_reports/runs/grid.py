@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from spectrum_ft.records.training import TrainRun
 from spectrum_ft.tuning.runs.metrics import Metrics
-from spectrum_ft_reports.drawing.style import GREY, label_text
+from spectrum_ft_reports.drawing.style import GREY
+from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.runs.movement import KindMovement, movement
 from spectrum_ft_reports.runs.panels import MAIN, titled
 
@@ -57,7 +58,7 @@ def draw_moved(axes: Axes, run: TrainRun, metrics: Metrics) -> None:
         axes.add_patch(PathPatch(shape, facecolor=MAIN, edgecolor="none", alpha=alpha))
     axes.set_xlim(-0.5, grid.layers - 0.5)
     axes.set_ylim(len(grid.kinds) - 0.5, -0.5)
-    names = [label_text(kind.kind) for kind in grid.kinds]
+    names = [printable(kind.kind, 22) for kind in grid.kinds]
     size = 9.0 if len(names) <= 14 else 6.5
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -1,5 +1,7 @@
 """A finished run as a page."""
 
+from dataclasses import replace
+
 from markupsafe import Markup
 
 from spectrum_ft.records.training import TrainRun
@@ -7,6 +9,7 @@ from spectrum_ft.tuning.runs.metrics import Metrics
 from spectrum_ft_reports.pages.figures import inline_svg
 from spectrum_ft_reports.pages.masthead import KeyFigure, Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
+from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.runs.pictures import draw, pictures_of
 from spectrum_ft_reports.runs.views import RunView, run_view
 
@@ -43,15 +46,15 @@ _TOLD = {
 def run_page(run: TrainRun, metrics: Metrics, *, source: Source, folder: str | None) -> str:
     """The page of `run`, which went as `metrics` tell and is kept in `folder` if that is known."""
     view = run_view(run, folder, metrics)
+    made = making(
+        command=run.command, schema=run.schema, source=source, environment=run.environment
+    )
     pictures = {name: _picture(run, metrics, name) for name in pictures_of(run, metrics)}
     return render(
         "run.html",
         head=_masthead(view),
-        made=making(
-            command=run.command, schema=run.schema, source=source, environment=run.environment
-        ),
+        made=replace(made, facts=(Fact("seed", f"{run.settings.seed}"), *made.facts)),
         view=view,
-        seed=f"{run.settings.seed}",
         grid=pictures.pop(_MOVED, None),
         pictures=list(pictures.values()),
     )

@@ -14,7 +14,7 @@ from spectrum_ft_reports.parts.series import (
     Row,
     evenly_chosen,
     moving_mean,
-    peaks,
+    ranges,
     smoothing_window,
 )
 from spectrum_ft_reports.runs.stretches import stretches
@@ -67,8 +67,7 @@ def draw_loss(axes: Axes, run: TrainRun, metrics: Metrics) -> None:
     places = evenly_chosen(len(y), _MOST_POINTS)
     mean = moving_mean(y, window, places)
     if window > 1:
-        shown = peaks(y, 2 * _MOST_POINTS)
-        axes.plot(x[shown], y[shown], color=MAIN, linewidth=0.7, alpha=0.35, label="each step")
+        _each_step(axes, x, y)
     named = f"mean of {window:,} steps" if window > 1 else "each step"
     axes.plot(
         x[places], mean, color=MAIN, linewidth=1.8, marker=_marker(len(y)), ms=3.5, label=named
@@ -82,6 +81,17 @@ def draw_loss(axes: Axes, run: TrainRun, metrics: Metrics) -> None:
     titled(axes, "Loss")
     _along_steps(axes, run)
     _legend(axes)
+
+
+def _each_step(axes: Axes, x: Row, y: Row) -> None:
+    """Draw single steps, pale, as a line or as the band that they fill."""
+    if len(y) <= 2 * _MOST_POINTS:
+        axes.plot(x, y, color=MAIN, linewidth=0.7, alpha=0.35, label="each step")
+        return
+    places, low, high = ranges(y, _MOST_POINTS)
+    axes.fill_between(
+        x[places], low, high, color=MAIN, alpha=0.25, linewidth=0.0, label="each step"
+    )
 
 
 def _measured(evaluations: Sequence[TrainStep]) -> Row:

@@ -109,8 +109,13 @@ def setting_rows(settings: TrainSettings) -> tuple[SettingRow, ...]:
     for name in (f.name for f in fields(TrainSettings) if f.name not in _SAID_ELSEWHERE):
         value, default = getattr(settings, name), getattr(defaults, name)
         if value != default:
-            rows.append(SettingRow(f"--{name.replace('_', '-')}", _told(value), _told(default)))
+            rows.append(SettingRow(_option(name), _told(value), _told(default)))
     return tuple(rows)
+
+
+def _option(name: str) -> str:
+    """The option of `train` that sets the field `name`."""
+    return "--column" if name == "columns" else f"--{name.replace('_', '-')}"
 
 
 def _told(value: object) -> str:

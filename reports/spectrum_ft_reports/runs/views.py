@@ -116,7 +116,7 @@ def _verdict(run: TrainRun) -> str:
         way = "fell" if run.last_loss < run.first_loss else "rose"
         said = f"The training loss {way} from {first} to {last} over {steps}"
     if run.eval_loss is None:
-        return f"{said}; there were no held-out data."
+        return f"{said}."
     return f"{said}; the held-out loss of the result is {numbers.loss(run.eval_loss)}."
 
 

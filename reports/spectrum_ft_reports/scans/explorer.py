@@ -25,6 +25,8 @@ class Choice:
     """For each unit the smallest percentage at which it trains; None if none takes it."""
     said: tuple[str, ...]
     """What 1 %, 2 %, ... 100 % train, in words; empty where no plan can be made."""
+    default: str
+    """What the share that is shown first trains, in a sentence's words."""
     option: str
     """What the command needs besides the share; empty for the scan's own score."""
 
@@ -72,6 +74,7 @@ def explorer(report: ScanReport, units: list[Unit], name: str) -> Explorer:
                 shade=shade(units, report.score),
                 percents=(None,) * len(units),
                 said=(),
+                default="",
                 option="",
             )
         ]
@@ -86,16 +89,25 @@ def explorer(report: ScanReport, units: list[Unit], name: str) -> Explorer:
     )
 
 
+def verdict(explored: Explorer) -> str:
+    """What came of a scan, in one sentence."""
+    if not explored.can_plan:
+        return f"No plan can be made from this scan: {explored.obstacle}."
+    first = explored.first
+    return f"The best {START} % of each kind by {first.shade.score} are {first.default}."
+
+
 def _choice(report: ScanReport, units: list[Unit], found: Exploration) -> Choice:
     percentages = found.percentages
+    trained = [trained_text(share.tensors, share.weights, found.total) for share in found.shares]
     return Choice(
         shade=shade(units, found.score),
         percents=tuple(percentages.get(unit.matrices[0].name) for unit in units),
         said=tuple(
-            _units(share.units, share.tensors, len(units))
-            + trained_text(share.tensors, share.weights, found.total)
-            for share in found.shares
+            _units(share.units, share.tensors, len(units)) + text
+            for share, text in zip(found.shares, trained, strict=True)
         ),
+        default=trained[START - 1],
         option="" if found.score == report.score else f" --score {found.score}",
     )
 

@@ -63,6 +63,8 @@ class HeatMap:
     """The cells."""
     ticks: tuple[Tick, ...]
     """The layers that are named."""
+    columns: int
+    """How many layers there is room for."""
     least_width: int
     """Pixels below which columns cannot be told apart."""
     most_width: int
@@ -110,6 +112,7 @@ def heat_map(units: Sequence[Unit], choice: Choice) -> HeatMap | None:
         kinds=tuple(printable(kind, 60) for kind in row),
         cells=tuple(cells),
         ticks=_ticks(list(column), pitch),
+        columns=len(column),
         least_width=_LEAST * len(column),
         most_width=max(_MOST * len(column), 2 * _LABEL),
         height=ROW * len(row),

@@ -1,7 +1,8 @@
 """Every matrix of a scan in a line of a table; of very many, the experts of a block together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from spectrum_ft.records.scans import ScannedMatrix
 from spectrum_ft_reports.parts import numbers
@@ -13,7 +14,6 @@ from spectrum_ft_reports.scans.matrix_texts import (
     full_name,
     layer_text,
     shape_text,
-    shared_name,
     signal_text,
 )
 from spectrum_ft_reports.scans.units import Unit, shade
@@ -92,23 +92,22 @@ def _unit_line(unit: Unit, place: int, means: tuple[str, ...]) -> Line:
     alone = replace(_line(unit.matrices[0], place, 0, ()), scores=means)
     if len(unit.matrices) == 1:
         return alone
-    before, after, _ = shared_name([full_name(matrix) for matrix in unit.matrices])
-    many = numbers.plural(len(unit.matrices), "matrix", "matrices")
+    others = numbers.plural(len(unit.matrices) - 1, "other")
     return replace(
         alone,
         kind=printable(unit.kind, 60),
-        name=f"{before}…{after}, {many}",
+        name=f"{alone.name} and {others}",
         layer="-" if unit.layer is None else str(unit.layer),
         signal="",
         flags=" ".join(dict.fromkeys(flag for m in unit.matrices for flag in m.flags)),
         noise="",
         above="",
-        shape=_few(shape_text(matrix) for matrix in unit.matrices),
-        dtype=_few(dtype_text(matrix) for matrix in unit.matrices),
+        shape=_few({matrix.extents: shape_text(matrix) for matrix in unit.matrices}),
+        dtype=_few({matrix.dtype: dtype_text(matrix) for matrix in unit.matrices}),
     )
 
 
-def _few(texts: Iterable[str]) -> str:
+def _few(texts: Mapping[Any, str]) -> str:
     """The different ones among `texts`, as far as they are two."""
-    different = list(dict.fromkeys(texts))
-    return ", ".join(different if len(different) < 3 else [different[0], "..."])
+    first, *rest = texts.values()
+    return ", ".join([first, *(rest if len(rest) < 2 else ["..."])])

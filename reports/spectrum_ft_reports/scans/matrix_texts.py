@@ -1,12 +1,11 @@
 """What is said of one matrix, the same wherever it is said."""
 
 from collections.abc import Sequence
-from os.path import commonprefix
+from itertools import takewhile
 
 from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.untrusted import printable
 
 _MOST_SCORES = 12  # a record may have been edited
@@ -50,12 +49,19 @@ def shared_name(names: Sequence[str]) -> tuple[str, str, list[str]]:
     Cut at dots, so that what is left can be read: `model.layers.3.mlp.experts.`, `.weight`,
     `["17.w1", ...]`.
     """
-    before = commonprefix(names)
-    before = before[: before.rfind(".") + 1] if len(set(names)) > 1 else ""
-    rests = [name[len(before) :][::-1] for name in names]
-    after = commonprefix(rests)
-    after = after[: after.rfind(".") + 1][::-1] if len(set(names)) > 1 else ""
-    return before, after, [name[len(before) : len(name) - len(after)] for name in names]
+    parts = [name.split(".") for name in names]
+    shortest = min(map(len, parts))
+    head = _count_shared(parts, shortest - 1)
+    tail = _count_shared([part[::-1] for part in parts], shortest - 1 - head)
+    before = "".join(f"{part}." for part in parts[0][:head])
+    after = "".join(f".{part}" for part in parts[0][len(parts[0]) - tail :])
+    return before, after, [".".join(part[head : len(part) - tail]) for part in parts]
+
+
+def _count_shared(parts: Sequence[Sequence[str]], most: int) -> int:
+    """How many of the first `most` parts are the same in all."""
+    columns = list(zip(*parts, strict=False))[:most]
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def scores_of(report: ScanReport) -> tuple[str, ...]:
@@ -65,16 +71,22 @@ def scores_of(report: ScanReport) -> tuple[str, ...]:
     return tuple(score for score in order if score in present)[:_MOST_SCORES]
 
 
-def matrix_facts(matrix: ScannedMatrix, scores: Sequence[str]) -> tuple[Fact, ...]:
-    """All that is known of a matrix and its spectrum, always with the same labels."""
+def fact_labels(scores: Sequence[str]) -> tuple[str, ...]:
+    """What `fact_texts` are about, in their order."""
+    before, after = ("shape", "stored as"), ("above the edge", "edge", "median", "max", "flags")
+    return (*before, *(printable(score, 40) for score in scores), *after)
+
+
+def fact_texts(matrix: ScannedMatrix, scores: Sequence[str]) -> list[str]:
+    """All that is known of a matrix and its spectrum."""
     spectrum = matrix.spectrum
-    return (
-        Fact("shape", shape_text(matrix)),
-        Fact("stored as", dtype_text(matrix)),
-        *(Fact(printable(s, 40), numbers.score(matrix.scores.get(s))) for s in scores),
-        Fact("above the edge", signal_text(matrix)),
-        Fact("edge", numbers.score(matrix.edge)),
-        Fact("median", numbers.score(spectrum.median if spectrum else None)),
-        Fact("max", numbers.score(spectrum.max if spectrum else None)),
-        Fact("flags", flags_text(matrix) or "none"),
-    )
+    return [
+        shape_text(matrix),
+        dtype_text(matrix),
+        *[numbers.score(matrix.scores.get(score)) for score in scores],
+        signal_text(matrix),
+        numbers.score(matrix.edge),
+        numbers.score(spectrum.median if spectrum else None),
+        numbers.score(spectrum.max if spectrum else None),
+        flags_text(matrix) or "none",
+    ]

@@ -7,7 +7,12 @@ from spectrum_ft.records.scans import ScannedMatrix
 from spectrum_ft_reports.scans import spectra
 from spectrum_ft_reports.scans.explorer import START, Explorer
 from spectrum_ft_reports.scans.heat_map import unit_title
-from spectrum_ft_reports.scans.matrix_texts import full_name, matrix_facts, shared_name
+from spectrum_ft_reports.scans.matrix_texts import (
+    fact_labels,
+    fact_texts,
+    full_name,
+    shared_name,
+)
 from spectrum_ft_reports.scans.units import Unit
 
 
@@ -36,9 +41,7 @@ def page_data(units: Sequence[Unit], explored: Explorer, scores: Sequence[str]) 
             }
             for choice in explored.choices
         ],
-        "facts": [fact.label for fact in matrix_facts(units[0].matrices[0], scores)]
-        if units
-        else [],
+        "facts": fact_labels(scores),
         "units": [_unit(unit, scores, texts) for unit in units],
         "texts": list(texts),
     }
@@ -52,10 +55,8 @@ def _unit(unit: Unit, scores: Sequence[str], texts: dict[str, int]) -> list[Any]
 
 
 def _matrix(matrix: ScannedMatrix, scores: Sequence[str], texts: dict[str, int]) -> str:
-    facts = []
-    for place, fact in enumerate(matrix_facts(matrix, scores)):
-        # Words recur, figures hardly do.
-        is_word = place < 2 or fact.label == "flags"
-        facts.append(f"#{texts.setdefault(fact.text, len(texts))}" if is_word else fact.text)
+    texts_of = fact_texts(matrix, scores)
+    for place in (0, 1, -1):  # shape, type and flags: words recur, figures hardly do
+        texts_of[place] = f"#{texts.setdefault(texts_of[place], len(texts))}"
     drawn = spectra.compact(matrix) if spectra.is_drawable(matrix.spectrum) else ""
-    return "|".join((*facts, drawn))
+    return "|".join((*texts_of, drawn))

@@ -28,6 +28,8 @@ class Mark:
     """Where, in per cent of the width, or of the height from the top."""
     text: str
     """What stands beside it."""
+    is_left: bool = False
+    """Whether that stands to its left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +98,15 @@ def histogram(matrix: ScannedMatrix) -> Histogram:
             Mark(at=percent(at), text=text) for at, text in _values(spectrum.max, begin, end)
         ),
         counts=_counts(peak),
-        lines=tuple(
-            Mark(at=percent(at), text=f"{name} {numbers.score(value)}") for name, value, at in marks
-        ),
+        lines=_lines([(f"{name} {numbers.score(v)}", percent(at)) for name, v, at in marks]),
+    )
+
+
+def _lines(marks: Sequence[tuple[str, float]]) -> tuple[Mark, ...]:
+    """Lines whose texts keep apart: the lowest's stands to its left, if there is room."""
+    lowest = min(at for _, at in marks)
+    return tuple(
+        Mark(at=at, text=text, is_left=at > 75 or (at == lowest and at > 25)) for text, at in marks
     )
 
 
@@ -167,11 +175,10 @@ def compact(matrix: ScannedMatrix) -> str:
     assert spectrum is not None
     counts = spectrum.histogram
     first = next(i for i, count in enumerate(counts) if count)
-    last = max(i for i, count in enumerate(counts) if count)
+    last = next(i for i in range(BINS - 1, -1, -1) if counts[i])
     edge = place(matrix.edge, spectrum.max)
-    return f"{'' if edge is None else f'{edge:.3f}'}:" + ",".join(
-        map(str, (first, *counts[first : last + 1]))
-    )
+    numbered = ",".join(map(str, (first, *counts[first : last + 1])))
+    return f"{'' if edge is None else f'{edge:.2f}'}:{numbered}"
 
 
 def line(matrix: ScannedMatrix) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What a report says, as strings: every way of showing a record takes its figures from here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.memory import TrainingShape
@@ -17,6 +17,7 @@ from spectrum_ft_reports.scans.facts import memory_facts, plan_facts, scan_facts
 from spectrum_ft_reports.scans.matrix_texts import flags_text, layer_text, shape_text, signal_text
 
 _MOST_LAYERS = 2_000
+_MOST_RANGES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class KindRow:
     """How many of it train, of how many; empty where none is chosen from it."""
     params: str
     """The number of weights."""
+    layers: str
+    """The layers of which something trains: `0-3, 7`; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,21 @@ def _row(summary: KindSummary) -> KindRow:
         median=numbers.score(summary.median),
         train=f"{summary.taken}/{summary.units}" if summary.taken else f"-/{summary.units}",
         params=numbers.count(summary.num_params) if summary.num_params else "-",
+        layers=_ranges(sorted(summary.trained_layers)),
     )
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    """Ascending numbers, neighbours joined: `0-3, 7`."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1][1:] = [layer]
+        else:
+            runs.append([layer])
+    texts = ["-".join(map(str, run)) for run in runs]
+    more = f", {len(texts) - _MOST_RANGES:,} more ranges" if len(texts) > _MOST_RANGES else ""
+    return ", ".join(texts[:_MOST_RANGES]) + more
 
 
 def _cells(summary: KindSummary) -> list[Cell]:

@@ -28,7 +28,8 @@ class Metrics:
     evaluations: tuple[TrainStep, ...]
     """Evaluations, in their order."""
     fault: str | None
-    """Why it is not the whole course, in one clause; None where it is."""
+    """Why it is not the whole course, as what is said of the file: `is not beside the record`. None
+    where it is."""
 
 
 def read_metrics(path: Path, run: TrainRun) -> Metrics:
@@ -38,14 +39,14 @@ def read_metrics(path: Path, run: TrainRun) -> Metrics:
     for itself. Of a damaged one, what its whole lines tell is kept.
     """
     if not os.path.exists(path):
-        return _nothing("it is not beside the record")
+        return _nothing("is not beside the record")
     try:
         with reading(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except CheckpointError as fault:
-        return _nothing(fault.message.removeprefix(f"{path}: "))
+        return _nothing(f"is of no use: {fault.message.removeprefix(f'{path}: ')}")
     if len(data) > _MAX_BYTES:
-        return _nothing(f"it is larger than {_MAX_BYTES:,} bytes")
+        return _nothing(f"is larger than {_MAX_BYTES:,} bytes")
     lines = data.splitlines()
     parsed = [step for line in lines if (step := _step(line, run.contract.steps)) is not None]
     steps, evaluations = (
@@ -53,11 +54,11 @@ def read_metrics(path: Path, run: TrainRun) -> Metrics:
         _ordered([step for step in parsed if step.eval_loss is not None]),
     )
     if steps and not _belongs(steps, run):
-        return _nothing("it tells of another run")
+        return _nothing("tells of another run")
     bad = len(lines) - len(steps) - len(evaluations)
     lacking = run.steps - len(steps)
-    faults = [f"{bad:,} of its {len(lines):,} lines cannot be used"] if bad else []
-    faults += [f"it tells nothing of {lacking:,} of {run.steps:,} steps"] if lacking else []
+    faults = [f"has {bad:,} lines of {len(lines):,} that cannot be used"] if bad else []
+    faults += [f"tells nothing of {lacking:,} of {run.steps:,} steps"] if lacking else []
     return Metrics(steps=steps, evaluations=evaluations, fault=", and ".join(faults) or None)
 
 
