@@ -11,7 +11,7 @@ from spectrum_ft.records.scans import ModelInfo, ScannedMatrix, ScanReport, Skip
 from spectrum_ft.spectra.measuring import Measurement, measure
 from spectrum_ft.spectra.solvers import METHODS, Values
 
-DRAWN = 24
+DRAWN = 300
 """Spectra drawn for each shape; a matrix has one of them, at a scale of its own."""
 
 

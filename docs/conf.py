@@ -34,6 +34,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [("py:.*", r"(?!spectrum_ft).*")]
 
 highlight_language = "none"
+smartquotes = False  # they make one dash of the two before an option
 html_theme = "furo"
 html_title = f"spectrum-ft {release}"
 html_math_renderer = "mathml"

@@ -9,6 +9,9 @@ records, their pages, each in the light and the dark at 1200 pixels and at 390, 
 reports as SVG. With --readme the pictures of docs/pictures are taken anew.
 """
 
+import io
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,37 +19,52 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect
+from rich.console import Console
+from rich.text import Text
 
-from browser import NARROW, SCHEMES, WIDE, opened, running_browser
+from browser import NARROW, SCHEMES, WIDE, Scheme, opened, running_browser
 from page_records import write_records
 
 PICTURES = Path(__file__).with_name("pictures")
 MODEL = "packaged:smollm2-135m"
 PROGRAM = str(Path(sys.executable).with_name("spectrum"))
-TERMINAL_COLUMNS = 100
+COLUMNS = 100
+"""How wide the terminal is."""
+
+README: tuple[tuple[str, Scheme, str], ...] = (
+    ("smollm2", "light", "#spectrum"),
+    ("comparison", "dark", "figure"),
+)
+"""The pages that the README shows, each with its colours and the first part that ends it."""
+
+MARGIN = 28
+"""Pixels below that part."""
+
+SHOWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""What the browser waits for: else a picture may hold a piece of the page before."""
 
 
 def spectrum(*arguments: str, folder: Path) -> None:
     """Run the program in `folder`; raises where it fails."""
-    subprocess.run([PROGRAM, *arguments, "--force", "-q"], cwd=folder, check=True)
+    command = [PROGRAM, *arguments, "--force", "-q"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def make_records(folder: Path) -> list[str]:
     """The names of the records that were made in `folder`."""
     made = [path.name for path in write_records(folder).values()]
     spectrum("scan", MODEL, "-o", "smollm2.json", folder=folder)
-    spectrum("plan", "smollm2.json", "--top", "25%", "-o", "smollm2-plan.yaml", folder=folder)
-    hybrid = ("--preset", "hybrid", "--vram", "3GiB", "-o", "smollm2-hybrid.yaml")
-    spectrum("plan", "smollm2.json", *hybrid, folder=folder)
-    return [*made, "smollm2.json", "smollm2-plan.yaml", "smollm2-hybrid.yaml"]
+    spectrum("plan", "smollm2.json", "--top", "25%", "-o", "spectrum-25.yaml", folder=folder)
+    spectrum("plan", "smollm2.json", "--vram", "4GiB", "-o", "fitted.yaml", folder=folder)
+    spectrum("plan", "smollm2.json", "--preset", "hybrid", "-o", "hybrid.yaml", folder=folder)
+    return [*made, "smollm2.json", "spectrum-25.yaml", "fitted.yaml", "hybrid.yaml"]
 
 
 def make_page(record: str, folder: Path) -> Path:
     """The page of `record`, written beside it."""
     page = folder / f"{Path(record).stem}.html"
-    of_scan = ("--scan", "smollm2.json") if record.endswith(".yaml") and "smoll" in record else ()
-    spectrum("report", record, *of_scan, "-o", page.name, folder=folder)
+    spectrum("report", record, "-o", page.name, folder=folder)
     return page
 
 
@@ -56,6 +74,7 @@ def photograph(browser: Browser, page: Path, folder: Path) -> Iterator[Path]:
         for width in (WIDE, NARROW):
             picture = folder / f"{page.stem}-{scheme}-{width}.png"
             with opened(browser, page, scheme=scheme, width=width) as watched:
+                watched.page.evaluate(SHOWN)
                 watched.page.screenshot(path=picture, full_page=True)
                 if watched.complaints:
                     click.echo(f"{page.name}: {watched.complaints}", err=True)
@@ -64,35 +83,37 @@ def photograph(browser: Browser, page: Path, folder: Path) -> Iterator[Path]:
 
 def picture_terminal(record: str, folder: Path) -> Path:
     """The terminal's report of `record` as a picture, in its own colours."""
-    from rich.console import Console
-    from rich.text import Text
-
+    environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     done = subprocess.run(
         [PROGRAM, "report", record],
         cwd=folder,
         check=True,
         capture_output=True,
         text=True,
-        env={"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(TERMINAL_COLUMNS)},
+        env=environment,
     )
-    console = Console(record=True, width=TERMINAL_COLUMNS, file=open("/dev/null", "w"))
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(done.stdout))
     path = folder / f"{Path(record).stem}-terminal.svg"
-    console.save_svg(str(path), title=f"spectrum report {record}")
+    drawn = console.export_svg(title=f"spectrum report {record}")
+    # The fonts are to come over the network; without them the machine's own are taken.
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), "utf-8")
     return path
 
 
-def top_of(page: Page, picture: Path, height: int) -> None:
-    """The uppermost `height` pixels of `page`, as a picture."""
-    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": WIDE, "height": height})
-
-
-def take_readme_pictures(browser: Browser, folder: Path) -> None:
-    """The pictures that the README shows."""
-    shots = (("smollm2", "light", "scan.png"), ("comparison", "dark", "comparison.png"))
-    for name, scheme, picture in shots:
-        with opened(browser, folder / f"{name}.html", scheme=scheme, height=2000) as watched:  # type: ignore[arg-type]
-            top_of(watched.page, PICTURES / picture, 1100)
+def take_readme_pictures(browser: Browser, folder: Path) -> Iterator[Path]:
+    """The pictures that the README shows, one after the other: the upper part of two pages."""
+    for name, scheme, last in README:
+        picture = PICTURES / f"{name}-page.png"
+        with opened(browser, folder / f"{name}.html", scheme=scheme, height=2000) as watched:
+            watched.page.evaluate(SHOWN)
+            box = watched.page.locator(last).first.bounding_box()
+            assert box is not None
+            height = box["y"] + box["height"] + MARGIN
+            clip: FloatRect = {"x": 0, "y": 0, "width": WIDE, "height": height}
+            watched.page.screenshot(path=picture, clip=clip)
+        yield picture
 
 
 @click.command()
@@ -107,8 +128,8 @@ def main(folder: Path, readme: bool) -> None:
         for page in pages:
             for picture in photograph(browser, page, folder):
                 click.echo(picture)
-        if readme:
-            take_readme_pictures(browser, folder)
+        for picture in take_readme_pictures(browser, folder) if readme else ():
+            click.echo(picture)
     for record in records:
         click.echo(picture_terminal(record, folder))
 

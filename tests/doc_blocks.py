@@ -51,6 +51,8 @@ class CommandLine:
     """The words behind `spectrum`, of each part of the pipeline."""
     output: str | None
     """The file that standard output goes to; None for the terminal."""
+    folders: tuple[str, ...]
+    """The folders that the block makes before it."""
     excuse: str | None
     """Why its block is not run; None if it is."""
 
@@ -112,10 +114,13 @@ def inline_commands(page: str) -> list[tuple[str, ...]]:
 
 
 def _lines(block: Block) -> Iterator[CommandLine]:
+    folders: list[str] = []
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
             del words[0]
+        if words[:2] == ["mkdir", "-p"]:
+            folders += words[2:]
         if not words or words[0] != "spectrum":
             continue
         output = None
@@ -125,6 +130,7 @@ def _lines(block: Block) -> Iterator[CommandLine]:
             place=block.place,
             pipeline=tuple(_parts(words)),
             output=output,
+            folders=tuple(folders),
             excuse=block.excuse,
         )
 

@@ -68,7 +68,7 @@ SIDEWAYS = """() => {
 
 CLIPPED = """() => [...document.querySelectorAll('body *')].filter(element =>
   // Elements that cut off what is in them, without a way to scroll to it or to be told
-  element.checkVisibility() && element.title !== element.textContent.trim()
+  element.checkVisibility() && !(element.title && element.textContent.includes(element.title))
   && ['hidden', 'clip'].includes(getComputedStyle(element).overflowX)
   && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1
 ).map(e => `${e.tagName}.${e.getAttribute('class') ?? ''}: ${e.textContent.trim().slice(0, 60)}`)"""

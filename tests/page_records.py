@@ -46,20 +46,27 @@ def write_records(folder: Path) -> dict[str, Path]:
     write_mixture(folder / "mixture")
     report = scanned(folder / "model")
     tuned = _tuned(folder, report)
-    planned = make_plan(report, PlanRequest(preset="hybrid", share=0.25))
+    plan = make_plan(report, PlanRequest(preset="hybrid", share=0.25)).plan
+    command = "spectrum plan scan.json --preset hybrid --top 25% -o plan.yaml"
+    plan = replace(plan, command=command)
     files = {
         "scan.json": to_json(report),
         "mixture.json": to_json(scanned(folder / "mixture")),
         "published.json": json.dumps(a_published_result(report)),
-        "plan.yaml": plan_to_yaml(planned.plan),
+        "plan.yaml": plan_to_yaml(plan),
         "evaluation.json": to_json(an_evaluation()),
         "comparison.json": to_json(a_comparison()),
-        "diff.json": to_json(diff(report, tuned, given=("model", "tuned"))),
+        "diff.json": to_json(
+            replace(
+                diff(report, tuned, given=("model", "tuned")),
+                command="spectrum diff model tuned -o diff.json",
+            )
+        ),
         "forecast.json": to_json(a_forecast(report)),
     }
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
-    write_run(folder / "run", a_run(planned.plan, report))
+    write_run(folder / "run", a_run(plan, report))
     return {Path(name).stem: folder / name for name in (*files, "run")}
 
 
@@ -176,6 +183,7 @@ def a_run(plan: Plan, report: ScanReport) -> TrainRun:
         last_loss=0.8423,
         eval_loss=0.9164,
         moved=0.9973,
+        moved_tensors={name: 0.999 - 0.001 * place for place, name in enumerate(plan.train)},
         seconds=214.6,
         tokens=43_680,
         peak_memory_bytes=1_263_000_000,

@@ -13,6 +13,9 @@ from spectrum_ft_cli.main import COMMANDS, cli
 _NOTES = re.compile(r"\[((?:default|required|[^\[\]]*[<>]=?)[^\]]*)\]")
 """What click and our help texts put in brackets behind an option's help."""
 
+_CODE = re.compile(r"(`[^`]+`|(?<![\w-])--[a-z][a-z0-9-]*)")
+"""What is code in a help text: what stands in backticks, and options."""
+
 _SHORT = 44
 """How many signs of choices an option's line has room for; more go below it."""
 
@@ -114,9 +117,11 @@ def _value(option: click.Option, context: click.Context) -> tuple[str, tuple[str
 
 
 def _markdown(text: str) -> str:
-    """Help text as Markdown: its backticks are code, the rest means nothing."""
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(
-        part if place % 2 else re.sub(r"([\\*_\[\]<>{}$#])", r"\\\1", part)
-        for place, part in enumerate(parts)
-    )
+    """Help text as Markdown: backticks and options are code, the rest means nothing."""
+    parts = _CODE.split(text)  # code at the odd places
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = f"`{part.strip('`')}`"
+        else:
+            parts[place] = re.sub(r"([\\*_\[\]<>{}$#])", r"\\\1", part)
+    return "".join(parts)

@@ -87,9 +87,9 @@ def test_solved_examples_votes_and_a_general_text(folder: Path, spectrum: Spectr
     done = spectrum("eval", "model", *DATA, *options, *more)
     assert done.returncode == 0, done.stderr
     assert "2 solved examples of data.jsonl in front of each question" in done.stdout
-    assert "of general.txt" in done.stdout
+    assert "the text general.txt" in done.stdout
     assert "3 at most, at temperature 0.7" in done.stdout
-    assert "of 2;" in done.stdout
+    assert "of 2 questions" in done.stdout
     assert "Warning" not in done.stderr
 
 

@@ -179,11 +179,13 @@ def test_the_slider_obeys_the_keyboard(browser: Browser, scan_of: ScanOf) -> Non
 def test_the_table_and_the_words_follow_the_slider(browser: Browser, scan_of: ScanOf) -> None:
     report = read_scan(str(scan_of("llama")))
     with exploring(browser, scan_of("llama")) as page:
+        units = tensors_of_units(page, report)
         for share in (10, 60):
             page.fill("#share", str(share))
             trained = planned(report, share, "snr")
-            rows = page.locator("#matrices tbody tr", has=page.locator("td.trains:text-is('yes')"))
-            assert set(rows.locator("td:first-child small").all_inner_texts()) == trained
+            marked = page.locator("#matrices tr", has=page.locator("td.trains:text-is('yes')"))
+            rows = marked.evaluate_all("rows => rows.map(row => Number(row.dataset.unit))")
+            assert set().union(*(units[unit] for unit in rows)) == trained
             counts = make_plan(report, PlanRequest(share=share / 100)).plan.counts
             assert counts is not None
             said = page.inner_text("#said")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from browser import SCHEMES, Scheme, opened
 from hostile import (
@@ -54,10 +54,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_hostile(folder / "tuned", seed=12)
     report, tuned = scanned(folder / "model"), scanned(folder / "tuned")
     plan = make_plan(report, PlanRequest(preset="hybrid")).plan
-    done_run = replace(
-        a_run(plan, report), source=TEXT, settings=replace(a_run(plan, report).settings, data=TEXT)
+    trained = a_run(plan, report)
+    hostile_run = replace(
+        trained,
+        source=TEXT,
+        settings=replace(trained.settings, data=TEXT, eval_data=TEXT),
+        data=replace(trained.data, source=TEXT, shape=TEXT),
+        command=TEXT,
     )
-    write_run(folder / "run", done_run)
+    write_run(folder / "run", hostile_run)
     comparison = a_comparison()
     arms = tuple(replace(arm, name=f"{TEXT}{place}") for place, arm in enumerate(comparison.arms))
     outcomes = tuple(
@@ -127,7 +132,8 @@ def test_nothing_of_a_stranger_runs_whatever_the_reader_does(
     with opened(browser, hostile_page(name), scheme=scheme) as watched:
         page = watched.page
         scripts = page.locator("script").count()
-        try_everything(page)
+        page.evaluate(USE_EVERYTHING)
+        page.wait_for_timeout(50)
         assert watched.complaints == []
         assert page.locator("img, iframe, object, embed, base, [onerror], [onload]").count() == 0
         assert page.locator("script").count() == scripts
@@ -138,27 +144,25 @@ def test_nothing_of_a_stranger_runs_whatever_the_reader_does(
         assert page.evaluate("() => typeof ({}).constructor") == "function"
 
 
-def try_everything(page: Page) -> None:
-    """Use each kind of control there is, and some of the marks of every picture."""
-    page.evaluate("() => { for (const d of document.querySelectorAll('details')) d.open = true; }")
-    for slider in page.locator("input[type=range]:visible").all():
-        for key in ("Home", "ArrowRight", "End"):
-            slider.press(key)
-    for field in page.locator("input:not([type=range]):not([type=radio]):visible").all():
-        if field.get_attribute("type") not in {"checkbox", "button"}:
-            field.fill("</script>")
-            field.fill("{{7*7}}")
-            field.fill("")
-    for choice in page.locator("select:visible").all():
-        for value in choice.locator("option").evaluate_all("all => all.map(o => o.value)")[:20]:
-            choice.select_option(value)
-    for button in page.locator("button:visible").all()[:40]:
-        button.click()
-    cells = page.locator("svg [tabindex], svg [data-unit], svg [role=button]")
-    for place in range(0, min(cells.count(), 60), 7):
-        cells.nth(place).dispatch_event("click")
-    for row in page.locator("table.sortable tbody tr:visible").all()[:12]:
-        row.dispatch_event("click")
+USE_EVERYTHING = """() => {
+  const told = (element, kind) => element.dispatchEvent(new Event(kind, {bubbles: true}));
+  const set = (field, value) => {
+    field.value = value;
+    told(field, 'input');
+    told(field, 'change');
+  };
+  const all = selector => [...document.querySelectorAll(selector)];
+  for (const folded of all('details')) folded.open = true;
+  for (const slider of all('input[type=range]')) for (const at of [1, 40, 100]) set(slider, at);
+  for (const field of all('input[type=search], input[type=text], input:not([type])'))
+    for (const text of ['</script><img src=x>', '{{7*7}}', '__proto__', '']) set(field, text);
+  for (const choice of all('select'))
+    for (const option of [...choice.options].slice(0, 20)) set(choice, option.value);
+  for (const button of all('button')) button.click();
+  for (const mark of all('svg rect, svg g')) mark.dispatchEvent(
+    new MouseEvent('click', {bubbles: true}));
+  for (const row of all('tbody tr')) row.click();
+}"""
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -168,7 +172,7 @@ def test_a_terminal_is_told_nothing_but_text(folder: Path, name: str, columns: s
     assert done.returncode == 0, done.stderr
     assert_plain_text(done.stdout)
     assert_plain_text(done.stderr)
-    if columns == "200":
+    if columns == "200" and name in {"scan", "plan", "diff"}:
         # Only in whole lines: narrow ones are folded.
         assert "</script><img src=x onerror=alert(1)>" in done.stdout
 

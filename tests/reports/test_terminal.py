@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
+from hostile import NAMES, assert_plain_text
 from scans import matrix, one_kind, scan_of
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.planning.making import PlanRequest, make_plan
@@ -37,6 +39,18 @@ def small_scan() -> ScanReport:
         layers=12,
     )
     return replace(report, model=model)
+
+
+def hostile_scan() -> ScanReport:
+    """Four layers of kinds with names that nobody would want to see obeyed."""
+    return scan_of(
+        [
+            matrix(f"model.layers.{layer}.{name}.weight", float(layer))
+            for name in (*NAMES, "\u5c42" * 30)
+            for layer in range(4)
+        ],
+        vectors=[f"{name}.bias" for name in NAMES],
+    )
 
 
 def deep_scan() -> ScanReport:
@@ -82,6 +96,10 @@ def rendered(
 
 
 CASES = {
+    "scan-20": lambda: rendered(small_scan(), 20),
+    "scan-40-matrices": lambda: rendered(small_scan(), 40, matrices=True),
+    "scan-60-names": lambda: rendered(hostile_scan(), 60),
+    "scan-80-names-ascii": lambda: rendered(hostile_scan(), 80, encoding="ascii", matrices=True),
     "scan-60": lambda: rendered(small_scan(), 60),
     "scan-80": lambda: rendered(small_scan(), 80),
     "scan-120": lambda: rendered(small_scan(), 120),
@@ -123,6 +141,20 @@ CASES = {
 def test_a_report_reads_as_it_was_approved(name: str, approved: Approved) -> None:
     text = CASES[name]()
     assert text == approved(name, text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", [1, 7, 13, 20, 33, 47, 60, 71, 80, 120, 200])
+def test_no_width_is_too_small_and_no_name_is_obeyed(width: int, encoding: str) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, highlight=False, no_color=True)
+    report = hostile_scan()
+    print_scan(console, scan_view(report, make_plan(report), with_matrices=True))
+    file.flush()
+    assert isinstance(file.buffer, io.BytesIO)
+    text = file.buffer.getvalue().decode(encoding)
+    assert_plain_text(text)
+    assert max(cell_len(line) for line in text.splitlines()) <= max(width, 2)  # a wide sign is two
 
 
 def test_colour_marks_what_trains_and_a_pipe_gets_none() -> None:

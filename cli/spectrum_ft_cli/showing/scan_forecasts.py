@@ -17,5 +17,19 @@ def show(forecast: ScanForecast, given: Given) -> None:
     show_forecast(forecast)
 
 
-FORMATS: Formats = {}
+def _markdown(forecast: ScanForecast, given: Given) -> str:
+    from spectrum_ft_reports.scan_forecasts.markdown import scan_forecast_markdown
+
+    return scan_forecast_markdown(scan_forecast_view(forecast))
+
+
+def _page(forecast: ScanForecast, given: Given) -> str:
+    from spectrum_ft_reports.pages.masthead import Source
+    from spectrum_ft_reports.scan_forecasts.page import scan_forecast_page
+
+    source = Source(name=given.folder or given.path, digest=given.digest)
+    return scan_forecast_page(forecast, source=source)
+
+
+FORMATS: Formats = {".html": _page, ".md": _markdown}
 """The files that a forecast is written to."""

@@ -12,12 +12,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from spectrum_ft.records.comparisons import ArmResult, Comparison, CurvePoint
 from spectrum_ft_reports.drawing.labels import Ending, name_endings
 from spectrum_ft_reports.drawing.style import Caption, Look, label_text, looks
+from spectrum_ft_reports.parts.bounds import bounded
 from spectrum_ft_reports.parts.series import Row, evenly_chosen, moving_mean, smoothing_window
 
 Against = Literal["steps", "seconds"]
 
 _ALL_POINTS, _MOST_POINTS, _FEWEST_POINTS = 6_000, 400, 24
 """How many points a picture has, and each of its lines."""
+
+_MOST_WITH_SEEDS = 24
+"""From more arms than these, only means are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +42,12 @@ def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> Caption
     """Draw the loss against `against`: an arm's mean as a line, its seeds as thin ones."""
     longest = max((len(curve) for arm in comparison.arms for curve in arm.curves), default=0)
     window = smoothing_window(longest)
-    lines = sum(1 + len(arm.curves) for arm in comparison.arms if any(arm.curves))
+    trained = [arm for arm in comparison.arms if any(arm.curves)]
+    with_seeds = len(trained) <= _MOST_WITH_SEEDS
+    lines = sum(1 + len(arm.curves) * with_seeds for arm in trained)
     most = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(lines, 1)))
     courses = [
-        _course(arm, arm_look, against, window, most)
+        _course(arm, arm_look, against, window, most, with_seeds=with_seeds)
         for arm, arm_look in zip(comparison.arms, looks(comparison), strict=True)
         if any(arm.curves)
     ]
@@ -81,7 +87,9 @@ def draw_losses(axes: Axes, comparison: Comparison, against: Against) -> Caption
     return Caption(f"Training loss against {against}", "; ".join(notes))
 
 
-def _course(arm: ArmResult, look: Look, against: Against, window: int, most: int) -> _Course:
+def _course(
+    arm: ArmResult, look: Look, against: Against, window: int, most: int, *, with_seeds: bool
+) -> _Course:
     """The course of an arm at no more than `most` of its steps."""
     curves = [curve for curve in arm.curves if curve]
     shortest = min(map(len, curves))
@@ -90,7 +98,7 @@ def _course(arm: ArmResult, look: Look, against: Against, window: int, most: int
     losses = np.asarray(
         [moving_mean(_losses(curve[:shortest]), window, places) for curve in curves]
     )  # both (seeds, places)
-    seeds = list(zip(xs, losses, strict=True)) if len(curves) > 1 else []
+    seeds = list(zip(xs, losses, strict=True)) if with_seeds and len(curves) > 1 else []
     return _Course(
         name=arm.name, look=look, x=xs.mean(axis=0), mean=losses.mean(axis=0), seeds=seeds
     )
@@ -98,12 +106,12 @@ def _course(arm: ArmResult, look: Look, against: Against, window: int, most: int
 
 def _along(curve: Sequence[CurvePoint], against: Against) -> Row:
     return np.asarray(
-        [float(point.step) if against == "steps" else point.seconds for point in curve]
+        [bounded(float(point.step) if against == "steps" else point.seconds) for point in curve]
     )
 
 
 def _losses(curve: Sequence[CurvePoint]) -> Row:
-    return np.asarray([point.loss for point in curve], dtype=np.float64)
+    return np.asarray([bounded(point.loss) for point in curve], dtype=np.float64)
 
 
 def _limits(axes: Axes, courses: Sequence[_Course]) -> tuple[bool, bool]:

@@ -1,6 +1,7 @@
 """The answers to the planned questions as intervals around a line at zero."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Literal
 
@@ -17,6 +18,7 @@ from spectrum_ft_reports.drawing.style import (
     label_text,
     looks,
 )
+from spectrum_ft_reports.parts.bounds import bounded
 
 Metric = Literal["accuracy", "loss"]
 
@@ -34,9 +36,23 @@ _BETTER: dict[Metric, str] = {
 
 def drawn_answers(comparison: Comparison, metric: Metric) -> tuple[Contrast, ...]:
     """The answers in `metric` that a picture shows; none where no interval is known at all."""
-    told = [contrast for contrast in comparison.contrasts if contrast.metric == metric]
+    told = [_drawable(c) for c in comparison.contrasts if c.metric == metric]
     known = any(_ends(contrast) for contrast in told)
     return tuple(told[:MOST_ROWS]) if known else ()
+
+
+def _drawable(contrast: Contrast) -> Contrast:
+    def drawn(end: float | None) -> float | None:
+        return None if end is None else bounded(end)
+
+    return replace(
+        contrast,
+        difference=bounded(contrast.difference),
+        low=drawn(contrast.low),
+        high=drawn(contrast.high),
+        models_low=drawn(contrast.models_low),
+        models_high=drawn(contrast.models_high),
+    )
 
 
 def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Caption:
@@ -59,7 +75,7 @@ def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Capt
         interval = f" ({row.interval})" if contrast.low is not None else ""
         _beside(axes, 1.02, place, f"{row.difference}{interval}", row.finding)
     axes.set_xlabel(f"difference in {unit.metric}, {unit.noun}; {_BETTER[metric]}")
-    notes = ["line: 95 % interval over seeds; pale bar: of these very models only"]
+    notes = ["line: 95 % interval over seeds and questions; pale bar: of these very models only"]
     notes.append("filled: a difference is shown, corrected for all questions; hollow: none is")
     told = sum(1 for contrast in comparison.contrasts if contrast.metric == metric)
     if told > len(answers):

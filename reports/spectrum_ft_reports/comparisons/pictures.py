@@ -14,7 +14,14 @@ from spectrum_ft_reports.comparisons.places import draw_places, drawn_places
 from spectrum_ft_reports.comparisons.scatter import draw_accuracies
 from spectrum_ft_reports.comparisons.seeds import draw_seeds, drawn_arms, drawn_texts
 from spectrum_ft_reports.comparisons.views import model_name, place_text
-from spectrum_ft_reports.drawing.frames import ABOVE, BELOW, TRIM, UNDERNEATH, blank_figure, framed_axes
+from spectrum_ft_reports.drawing.frames import (
+    ABOVE,
+    BELOW,
+    TRIM,
+    UNDERNEATH,
+    blank_figure,
+    framed_axes,
+)
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import Caption, entitle, label_text, styled
 

@@ -9,6 +9,7 @@ from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
 from spectrum_ft_reports.comparisons.views import DOMINATED
 from spectrum_ft_reports.drawing.labels import Ending, Point, name_endings, name_points
 from spectrum_ft_reports.drawing.style import GREY, Caption, Look, label_text, looks
+from spectrum_ft_reports.parts.bounds import bounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,10 @@ def _placed(comparison: Comparison, is_accuracy: bool, scale: float) -> list[_Pl
             _Placed(
                 arm=arm,
                 look=look,
-                x=None if memory is None else memory / scale,
-                y=factor * estimate.mean,
-                low=factor * low,
-                high=factor * high,
+                x=None if memory is None else bounded(memory / scale),
+                y=factor * bounded(estimate.mean),
+                low=factor * bounded(low),
+                high=factor * bounded(high),
             )
         )
     return found

@@ -8,6 +8,7 @@ from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
 from spectrum_ft_reports.comparisons.columns import estimate_text
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import GREY, INK, Caption, label_text, looks
+from spectrum_ft_reports.parts.bounds import bounded
 
 MOST_ROWS = 60
 """How many arms a picture has room for; the table holds all."""
@@ -30,6 +31,13 @@ def _estimate(comparison: Comparison, arm: ArmResult) -> Estimate | None:
     return arm.accuracy if _is_accuracy(comparison) else arm.loss
 
 
+def _drawable(estimate: Estimate) -> Estimate:
+    low = None if estimate.low is None else bounded(estimate.low)
+    high = None if estimate.high is None else bounded(estimate.high)
+    values = tuple(bounded(value) for value in estimate.values)
+    return Estimate(mean=bounded(estimate.mean), low=low, high=high, values=values)
+
+
 def _is_accuracy(comparison: Comparison) -> bool:
     return any(arm.accuracy is not None for arm in comparison.arms)
 
@@ -50,6 +58,7 @@ def draw_seeds(axes: Axes, comparison: Comparison) -> Caption:
     for place, arm in enumerate(arms):
         estimate = _estimate(comparison, arm)
         assert estimate is not None
+        estimate = _drawable(estimate)
         colour = by_name[arm.name].colour
         mean = scale * estimate.mean
         if estimate.low is not None and estimate.high is not None:
@@ -99,6 +108,7 @@ def _limits(comparison: Comparison, arms: Sequence[ArmResult], scale: float) -> 
 
 def _span(estimate: Estimate | None) -> tuple[float, float]:
     assert estimate is not None
+    estimate = _drawable(estimate)
     ends = [estimate.mean, *estimate.values]
     ends += [end for end in (estimate.low, estimate.high) if end is not None]
     return min(ends), max(ends)

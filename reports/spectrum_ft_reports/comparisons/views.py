@@ -12,6 +12,7 @@ from spectrum_ft_reports.comparisons.contrast_views import (
     contrast_groups,
 )
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.bounds import bounded
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.sparklines import Cell, curve
 from spectrum_ft_reports.parts.titles import short_source
@@ -147,7 +148,7 @@ def _length(comparison: Comparison) -> str:
 
 
 def _course(arm: ArmResult) -> CourseRow:
-    losses = [point.loss for point in arm.curves[0]]
+    losses = [bounded(point.loss) for point in arm.curves[0]]
     last = losses[-max(1, len(losses) // 10) :]
     return CourseRow(
         name=_name(arm.name),

@@ -45,12 +45,12 @@ def key_figures(diff: ScanDiff) -> tuple[KeyFigure, ...]:
             )
         )
     if diff.overlap is not None:
+        a, b, shared = diff.overlap.taken_a, diff.overlap.taken_b, diff.overlap.shared
         figures.append(
             KeyFigure(
                 label="selected in both",
-                value=f"{diff.overlap.shared:,}",
-                note=f"of {diff.overlap.taken_a:,} in A and {diff.overlap.taken_b:,} in B; "
-                f"Jaccard {ratio_text(diff.overlap.jaccard)}",
+                value=f"{shared:,} of {a:,}" if a == b else f"{shared:,} of {a:,} and {b:,}",
+                note=f"Jaccard {ratio_text(diff.overlap.jaccard)}",
             )
         )
     changes = [(abs(m.score_change), m) for m in diff.matrices if m.score_change is not None]
@@ -89,7 +89,8 @@ def cautions(diff: ScanDiff) -> tuple[str, ...]:
     if diff.reshaped:
         number = numbers.plural(diff.reshaped, "matrix", "matrices")
         found.append(f"{number} {_have(diff.reshaped)} another shape in B.")
-    if _computed(diff.a) != _computed(diff.b):
+    computed = _computed(diff.a), _computed(diff.b)
+    if None not in computed and computed[0] != computed[1]:
         found.append(
             "A and B were computed by other versions or on other devices, which may change scores "
             "in their last digits."

@@ -15,6 +15,9 @@ from spectrum_ft_reports.drawing.style import DPI, WIDTH
 ABOVE, BELOW, UNDERNEATH, TRIM = 0.85, 0.65, 0.5, 0.12
 _FIGURES, _NOTHING, _GAP, _LED_GAP = 0.75, 0.25, 0.25, 0.75
 
+_MOST = 3.5
+"""The most that texts beside axes get; what is longer is cut by the picture's edge."""
+
 
 def blank_figure(height: float) -> Figure:
     """An empty figure of our width and `height` inches."""
@@ -37,8 +40,8 @@ def framed_axes(
     the right.
     """
     whole = figure.get_figheight()
-    begin = _widest(figure, left) + _GAP if left else _FIGURES
-    end = _widest(figure, right) + (_GAP if left else _LED_GAP) if right else _NOTHING
+    begin = min(_widest(figure, left), _MOST) + _GAP if left else _FIGURES
+    end = min(_widest(figure, right), _MOST) + (_GAP if left else _LED_GAP) if right else _NOTHING
     return figure.add_axes(
         (begin / WIDTH, bottom / whole, (WIDTH - begin - end) / WIDTH, height / whole)
     )

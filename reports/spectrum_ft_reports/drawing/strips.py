@@ -60,6 +60,8 @@ def draw_strips(axes: Axes, strips: Sequence[Strip], *, layers: int) -> None:
         ]
         axes.add_patch(PathPatch(_path(bars), facecolor=strip.colour, linewidth=0, zorder=2))
         for layers_of, face in ((strip.entering, INK), (strip.leaving, "white")):
+            if not layers_of:
+                continue
             axes.plot(
                 sorted(layers_of),
                 [place - _MARK] * len(layers_of),

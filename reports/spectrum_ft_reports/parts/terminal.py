@@ -56,7 +56,7 @@ def say(console: Console, text: str, style: str = "") -> None:
 def fact_grid(console: Console) -> Table:
     """An empty grid for facts: labels to the left, texts folded beside them."""
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style=LEFT, no_wrap=True)
+    grid.add_column(style=LEFT, no_wrap=True, overflow="crop")
     grid.add_column(overflow="fold")
     return grid
 

@@ -67,10 +67,10 @@ def choice_again(plan: Plan, report: ScanReport) -> Choice | None:
     taken = [name for kind in kinds for unit in kind.chosen for name in unit.names]
     able = {name for kind in kinds for unit in kind.order for name in unit.names}
     own = set(plan.adapted if picked else plan.train)
-    chosen = set(taken)
+    beyond = (own & able) - set(taken)
     return Choice(
         kinds=kinds,
-        added=tuple(n for n in plan.reached if n in own & able and n not in chosen),
+        added=tuple(n for n in plan.reached if n in beyond),
         removed=tuple(name for name in dict.fromkeys(taken) if name not in own),
     )
 

@@ -11,8 +11,10 @@ from spectrum_ft_reports.plans.grids import Grid, GridSquare
 from spectrum_ft_reports.plans.kinds import KindRow
 from spectrum_ft_reports.plans.views import PlanView
 
-# In pixels: what the rows of the grid are apart, what its columns may be, and all of them.
-_ROW, _LEAST, _MOST, _WIDTH = 20, 10, 26, 820
+# In pixels: what the rows of the grid are apart, what its columns may be, all the room that there
+# is, and the most that a letter of a label and the longest label take of it.
+_ROW, _LEAST, _MOST, _WIDTH = 20, 10, 26, 1045
+_LETTER, _LABEL = 7.2, 420
 _GAP = 2
 _AXIS = 18
 
@@ -92,7 +94,9 @@ def _made(plan: Plan, view: PlanView, source: Source) -> Making:
 
 def _drawn(grid: Grid) -> DrawnGrid:
     columns = len(grid.layers)
-    pitch = max(_LEAST, min(_MOST, _WIDTH // max(1, columns)))
+    label = min(_LABEL, _LETTER * max((len(row.label) for row in grid.rows), default=0))
+    room = _WIDTH - label
+    pitch = max(_LEAST, min(_MOST, int(room / (columns + 1.5 * grid.has_outside or 1.0))))
     outside = (pitch + pitch // 2 * (columns > 0)) * grid.has_outside
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if s * pitch >= 36 or s == 100)
     return DrawnGrid(

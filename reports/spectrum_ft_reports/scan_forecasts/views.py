@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from spectrum_ft.records.scan_forecasts import KindForecast, ScanForecast
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
-from spectrum_ft_reports.parts.titles import short_source
+from spectrum_ft_reports.parts.titles import model_title
 from spectrum_ft_reports.parts.untrusted import printable
 
 _MOST_REASONS = 6
@@ -36,16 +36,14 @@ class ScanForecastView:
     """What it is spent on, the costliest kind first."""
     facts: tuple[Fact, ...]
     """What it takes, one line each."""
+    command: str
+    """The command that asked for it."""
 
 
 def scan_forecast_view(forecast: ScanForecast) -> ScanForecastView:
     """The view of `forecast`."""
-    model = forecast.model
-    revision = f" @ {model.revision[:12]}" if model.revision else ""
-    size = f", {numbers.count(model.parameters)} weights" if model.parameters else ""
-    name = printable(short_source(model.source), 60)
     return ScanForecastView(
-        title=f"{name}{revision}{size}, {numbers.plural(model.layers, 'layer')}",
+        title=model_title(forecast.model),
         rows=tuple(_row(kind, forecast) for kind in forecast.kinds),
         facts=(
             Fact("time", f"about {forecast_time(forecast)}{_bound(forecast)}"),
@@ -60,6 +58,7 @@ def scan_forecast_view(forecast: ScanForecast) -> ScanForecastView:
                 "matrices need float64",
             ),
         ),
+        command=printable(forecast.command, 2_000),
     )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from spectrum_ft.records.scans import ScanReport
+from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.explorer import Explorer
 
@@ -37,10 +38,10 @@ def _saturated(report: ScanReport) -> str:
     found = sum("saturated" in matrix.flags for matrix in report.matrices)
     if not found:
         return ""
-    what = "matrix is" if found == 1 else "matrices are"
+    of = numbers.plural(len(report.matrices), "matrix", "matrices")
     return (
-        f"{found:,} of {len(report.matrices):,} {what} saturated: the edge leaves no noise, so the "
-        "snr is no ratio of signal to noise there."
+        f"{found:,} of {of} {'is' if found == 1 else 'are'} saturated: the edge leaves no noise, "
+        "so the snr is no ratio of signal to noise there."
     )
 
 

@@ -8,15 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from spectrum_ft.records.scans import ScanReport
-from spectrum_ft_reports.drawing.style import DPI, FAINT, WIDTH, entitle, label_text, styled
+from spectrum_ft_reports.drawing.style import DPI, FAINT, GREY, WIDTH, label_text, styled
 from spectrum_ft_reports.pages.theme import LIGHT
 from spectrum_ft_reports.parts.titles import model_title
+from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.explorer import START, Explorer, explorer
 from spectrum_ft_reports.scans.heat_map import ROW, HeatCell, HeatMap, heat_map
 from spectrum_ft_reports.scans.units import units_of
 
 # In inches: a row, the room above for the title and below for the layers, left and right of all.
-_ROW, _ABOVE, _BELOW, _MARGIN = 0.3, 0.95, 0.55, 0.2
+_ROW, _ABOVE, _BELOW, _MARGIN = 0.3, 1.0, 0.55, 0.2
 _MOST_WIDTH = 0.42  # of a column
 _SCALE = LinearSegmentedColormap.from_list("scores", [LIGHT.low, LIGHT.high])
 
@@ -37,14 +38,16 @@ def draw_scan(report: ScanReport, *, name: str) -> Figure | None:
         width = min(WIDTH - left - _MARGIN, _MOST_WIDTH * drawn.columns)
         axes = figure.add_axes((left / WIDTH, _BELOW / height, width / WIDTH, rows * _ROW / height))
         _fill(axes, drawn)
-        entitle(axes, label_title(report), _notes(explored, drawn))
+        title = printable(model_title(report.model), 68)
+        _entitle(figure, title, _notes(explored, drawn), height)
         return figure
 
 
-def label_title(report: ScanReport) -> str:
-    """The model in one line that is not too long for a picture."""
-    title = model_title(report.model)
-    return title if len(title) <= 70 else f"{title[:67]}..."
+def _entitle(figure: Figure, title: str, notes: str, height: float) -> None:
+    """Put a title and what to know above the kinds' names, which are wider than any axis."""
+    x = _MARGIN / WIDTH
+    figure.text(x, 1 - 0.2 / height, title, fontsize=13, fontweight="bold", va="top")
+    figure.text(x, 1 - 0.47 / height, notes, fontsize=9, color=GREY, va="top", linespacing=1.35)
 
 
 def _fill(axes: Axes, drawn: HeatMap) -> None:
@@ -52,7 +55,8 @@ def _fill(axes: Axes, drawn: HeatMap) -> None:
     axes.set_ylim(len(drawn.kinds), 0.0)
     plain = [cell for cell in drawn.cells if not cell.is_lit]
     lit = [cell for cell in drawn.cells if cell.is_lit]
-    for cells, edge, width in ((plain, FAINT, 0.6), (lit, LIGHT.chosen, 1.8)):
+    outline = 1.8 if drawn.columns <= 48 else 1.2
+    for cells, edge, width in ((plain, FAINT, 0.6), (lit, LIGHT.chosen, outline)):
         axes.add_collection(
             PatchCollection(
                 [_patch(cell) for cell in cells],
@@ -62,6 +66,7 @@ def _fill(axes: Axes, drawn: HeatMap) -> None:
                 ],
                 edgecolor=edge,
                 linewidth=width,
+                clip_on=False,
             )
         )
     axes.grid(visible=False)
@@ -83,7 +88,7 @@ def _notes(explored: Explorer, drawn: HeatMap) -> str:
     if explored.can_plan:
         notes.append(f"outlined: what trains at {START} % of each kind")
     if drawn.left_out:
-        notes.append(drawn.left_out)
+        notes[-1] += f"; {drawn.left_out}"
     return "\n".join(notes)
 
 

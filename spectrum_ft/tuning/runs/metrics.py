@@ -57,7 +57,7 @@ def read_metrics(path: Path, run: TrainRun) -> Metrics:
         return _nothing("tells of another run")
     bad = len(lines) - len(steps) - len(evaluations)
     lacking = run.steps - len(steps)
-    faults = [f"has {bad:,} lines of {len(lines):,} that cannot be used"] if bad else []
+    faults = [f"has lines that cannot be used: {bad:,} of {len(lines):,}"] if bad else []
     faults += [f"tells nothing of {lacking:,} of {run.steps:,} steps"] if lacking else []
     return Metrics(steps=steps, evaluations=evaluations, fault=", and ".join(faults) or None)
 

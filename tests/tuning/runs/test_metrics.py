@@ -56,7 +56,7 @@ def test_a_step_that_was_done_again_counts_once_as_it_was_done_last(
     again = a_line(9, loss=0.5) + a_line(10, loss=0.25)
     found = read_metrics(written(tmp_path, WHOLE + again), run)
     assert [step.loss for step in found.steps[-2:]] == [0.5, 0.25]
-    assert found.fault == "has 2 lines of 12 that cannot be used"
+    assert found.fault == "has lines that cannot be used: 2 of 12"
 
 
 def test_what_is_missing_is_a_fault_and_no_error(run: TrainRun, tmp_path: Path) -> None:
