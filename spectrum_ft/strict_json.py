@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+_LONG = re.compile(r"[0-9]{31}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -59,7 +60,8 @@ def parse_json(data: bytes) -> Any:
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_finite,
-            parse_int=_whole,
+            # A hook costs more than the number, and a large scan has millions of short ones.
+            parse_int=_whole if _LONG.search(text) else None,
         )
     except json.JSONDecodeError as fault:
         raise JsonFault(

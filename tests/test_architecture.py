@@ -28,6 +28,7 @@ INSIDE = {
     "planning": BOTTOM | {"spectra", "checkpoints", "environment", "record_files"},
     "forecasting": BOTTOM | {"checkpoints", "planning"},
     "memory": BOTTOM | {"checkpoints", "planning", "forecasting"},
+    "treatments": BOTTOM | {"checkpoints", "planning", "forecasting"},
     "diffing": BOTTOM | {"planning", "spectra", "checkpoints", "environment"},
     "evaluating": BOTTOM | {"tuning", "environment"},
 }
@@ -122,7 +123,8 @@ def test_a_report_on_a_terminal_loads_nothing_that_draws_and_a_page_no_torch(
         "from spectrum_ft_cli.main import run\n"
         "assert run(['scan', 'model', '-o', 'scan.json', '-q', '--no-cache']) == 0\n"
         "assert run(['report', 'scan.json']) == 0\n"
-        "heavy = {'torch', 'matplotlib', 'jinja2', 'spectrum_ft_reports.pages'} & set(sys.modules)\n"
+        "drawing = {'matplotlib', 'jinja2', 'spectrum_ft_reports.pages'}\n"
+        "heavy = ({'torch'} | drawing) & set(sys.modules)\n"
         "assert run(['report', 'scan.json', '-o', 'scan.html']) == 0\n"
         "heavy |= {'torch', 'transformers'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"

@@ -4,7 +4,6 @@ import csv
 import io
 import pickle
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -20,12 +19,10 @@ from page_records import a_forecast, a_run, an_evaluation, scanned
 from spectrum_ft.diffing.diffing import diff
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.record_files import to_json
-from spectrum_ft.records import figures
 from spectrum_ft.records.rows import Preview, to_html
 from spectrum_ft.records.scans import ScanReport
 from spectrum_ft_reports.comparisons.views import comparison_view
 from spectrum_ft_reports.diffs.views import diff_view
-from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.scans.views import scan_view
 
 TAGS = {"div", "p", "strong", "table", "thead", "tbody", "tr", "th", "td"}
@@ -237,19 +234,6 @@ def test_a_notebook_shows_the_figures_that_reports_print(records: dict[str, Any]
             columns[title][at] for title in ("accuracy, %", "held-out loss", "memory", "time")
         ]
         assert [t.replace("–", "-") for t in told_of] == [accuracy, loss, memory, seconds]
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 10**15))
-@settings(derandomize=True, max_examples=300, deadline=None)
-def test_every_figure_reads_as_in_reports(value: float, amount: int) -> None:
-    pairs: list[tuple[Callable[[Any], str], Callable[[Any], str], float]] = [
-        (figures.score, numbers.score, value),
-        (figures.loss, numbers.loss, value),
-        (figures.seconds, numbers.seconds, abs(value) % 1e9),
-        (figures.size, numbers.size, amount),
-    ]
-    for ours, theirs, number in pairs:
-        assert ours(number) == theirs(number)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -192,12 +192,11 @@ _KINDS = (
 def _kind_of(data: bytes, path: str) -> _Kind:
     """The kind of record in `data`; what names none of our schemas may be a scan of the script's.
 
-    Only a record that names several is parsed for it: a run holds its plan, and names are free.
+    A scan is large and is parsed once: only what names another schema is parsed to see which.
     """
     names = {kind.schema.partition("@")[0]: kind for kind in _KINDS}
-    named = [name for name in names if f"{name}@".encode() in data]
-    if len(named) < 2:
-        return names[named[0]] if named else _SCAN
+    if not any(f"{name}@".encode() in data for name in names if names[name] is not _SCAN):
+        return _SCAN
     if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return _PLAN  # the only record in YAML
     schema = str(parse_record(data, path).get("schema"))

@@ -6,7 +6,8 @@ from dataclasses import replace
 from statistics import median
 
 from spectrum_ft.checkpoints.naming import place_tensors
-from spectrum_ft.comparing.statistics import crossed_interval, sampled_interval, wilson
+from spectrum_ft.comparing.proportions import wilson
+from spectrum_ft.comparing.statistics import crossed_interval, sampled_interval
 from spectrum_ft.comparing.tables import ArmTrials, MetricName, evaluations_of, table_of
 from spectrum_ft.records.comparisons import ArmResult, Estimate, RateTried, Trial
 from spectrum_ft.records.training import TrainRun

@@ -1,4 +1,4 @@
-"""Figures as notebooks show them: the same that reports print."""
+"""Figures as text: the same figure reads the same in notebooks and in every report."""
 
 NONE = "-"
 """What stands where there is no figure."""
@@ -8,7 +8,9 @@ def score(value: float | None) -> str:
     """A score with three significant digits."""
     if value is None:
         return NONE
-    return f"{value:.3g}" if abs(value) >= 1000 or abs(value) < 0.001 else f"{value:#.3g}"
+    if abs(value) >= 1000 or abs(value) < 0.001:
+        return f"{value:.3g}"
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def loss(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """`spectrum report`: which record it takes for what, and where it writes it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,24 @@ from spectrum_ft.record_files import to_json
 from spectrum_ft.writing import TEMPORARY
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a scan, a plan and a comparison."""
-    write_llama(tmp_path / "model", layers=4)
+    home = tmp_path_factory.mktemp("made")
+    write_llama(home / "model", layers=4)
     for words in (
-        ("scan", "model", "-o", "scan.json", "-q"),
+        ("scan", "model", "-o", "scan.json", "-q", "--no-cache"),
         ("plan", "scan.json", "-o", "plan.yaml", "-q"),
     ):
-        assert run_spectrum(*words, cwd=tmp_path).returncode == 0
-    (tmp_path / "comparison.json").write_text(to_json(a_comparison()), "utf-8")
-    return tmp_path
+        assert run_spectrum(*words, cwd=home).returncode == 0
+    (home / "comparison.json").write_text(to_json(a_comparison()), "utf-8")
+    return home
+
+
+@pytest.fixture
+def records(made: Path, tmp_path: Path) -> Path:
+    """A copy of that folder for one test."""
+    return Path(shutil.copytree(made, tmp_path / "made"))
 
 
 @pytest.mark.parametrize("record", ["scan.json", "plan.yaml", "comparison.json"])

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from spectrum_ft.comparing.proportions import wilson
 from spectrum_ft.comparing.statistics import (
     bootstrap_interval,
     crossed_interval,
     holm,
     ratio_contributions,
     sampled_interval,
-    wilson,
 )
 
 

@@ -23,18 +23,18 @@ from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.record_files import to_json
 from spectrum_ft.records.plans import Plan
 from spectrum_ft.records.scans import ModelInfo, ScanReport
+from spectrum_ft.treatments.choices import choice_again
+from spectrum_ft.treatments.subjects import Subject, of_plan, of_scan
+from spectrum_ft.treatments.treatments import lay_out
 from spectrum_ft_cli.showing.given import Given
 from spectrum_ft_cli.showing.plans import subject_of
 from spectrum_ft_reports.drawing.files import picture_bytes
 from spectrum_ft_reports.pages.masthead import Source
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.plans.choices import choice_again
 from spectrum_ft_reports.plans.markdown import plan_markdown
 from spectrum_ft_reports.plans.page import plan_page
 from spectrum_ft_reports.plans.pictures import draw_plan
-from spectrum_ft_reports.plans.subjects import Subject, of_plan, of_scan
 from spectrum_ft_reports.plans.terminal import print_plan
-from spectrum_ft_reports.plans.treatments import lay_out
 from spectrum_ft_reports.plans.views import PlanView, plan_view
 from stacks import stacked_mixture
 from train_program import Spectrum

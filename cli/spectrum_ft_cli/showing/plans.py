@@ -9,9 +9,9 @@ from spectrum_ft.errors import CheckpointError, OutputError, PlanError, RecordEr
 from spectrum_ft.planning.published import ALWAYS_TRAINED
 from spectrum_ft.record_files import STDIN
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.subjects import Subject, of_plan, of_scan
 from spectrum_ft_cli.showing.console import ReportConsole
 from spectrum_ft_cli.showing.given import Formats, Given
-from spectrum_ft_reports.plans.subjects import Subject, of_plan, of_scan
 from spectrum_ft_reports.plans.terminal import print_plan
 from spectrum_ft_reports.plans.views import PlanView, plan_view
 

@@ -1,7 +1,7 @@
 """What a diff comes to: one sentence, the figures that matter, and what to beware of."""
 
 from spectrum_ft.records.diffs import DiffSide, ScanDiff
-from spectrum_ft_reports.diffs.views import percent_text, place_text, ratio_text
+from spectrum_ft_reports.diffs.views import place_text, ratio_text
 from spectrum_ft_reports.pages.masthead import KeyFigure
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.untrusted import printable
@@ -59,7 +59,7 @@ def key_figures(diff: ScanDiff) -> tuple[KeyFigure, ...]:
         figures.append(
             KeyFigure(
                 label=f"largest change of {printable(diff.score, 40)}",
-                value=percent_text(most.score_change),
+                value=numbers.change(most.score_change),
                 note=place_text(most),
             )
         )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from spectrum_ft.records.diffs import MatrixDiff, ScanDiff
-from spectrum_ft_reports.diffs.views import diff_title, percent_text
+from spectrum_ft_reports.diffs.views import diff_title
 from spectrum_ft_reports.drawing.frames import (
     BELOW,
     TRIM,
@@ -17,6 +17,7 @@ from spectrum_ft_reports.drawing.frames import (
 from spectrum_ft_reports.drawing.strips import Strip, draw_strips
 from spectrum_ft_reports.drawing.style import Caption, entitle, label_text, styled
 from spectrum_ft_reports.pages.theme import LIGHT
+from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.untrusted import printable
 
 _ABOVE, _ROW, _MOST_KINDS = 1.05, 0.5, 40
@@ -144,7 +145,7 @@ def _strip(
         assert matrix.layer is not None
         if value is not None and abs(value) >= abs(values.get(matrix.layer, 0.0)):
             values[matrix.layer] = value
-    largest = percent_text(max(values.values(), key=abs)) if values else "-"
+    largest = numbers.change(max(values.values(), key=abs)) if values else "-"
     if all(value >= 0.0 for value in values.values()) and not marked:
         largest = largest.lstrip("+")
     moves = [(m.layer, m.selected_a, m.selected_b) for m in matrices if marked]

@@ -208,7 +208,7 @@ def _kind_row(kind: KindDiff) -> KindDiffRow:
         picks=picks,
         jaccard=jaccard,
         medians=_scores(kind.median_a, kind.median_b),
-        shift=percent_text(kind.median_change),
+        shift=numbers.change(kind.median_change),
     )
 
 
@@ -218,16 +218,6 @@ def ratio_text(value: float) -> str:
         return f"{value:.0f}"
     text = f"{value:.3f}"
     return text if text not in ("1.000", "-1.000") else f"{text.replace('1.000', '0.999')}+"
-
-
-def percent_text(change: float | None) -> str:
-    """A change in per cent, with its sign; what rounds to 0 keeps it, 0 itself has none."""
-    if change is None:
-        return _NONE
-    percent = 100.0 * change
-    if percent == 0.0:
-        return "0 %"
-    return f"{percent:+.1f} %" if abs(percent) >= 10.0 else f"{percent:+.2f} %"
 
 
 def _heading(listed: int, differing: int) -> str:
@@ -245,11 +235,11 @@ def _matrix_row(matrix: MatrixDiff) -> MatrixDiffRow:
     ranks = (_NONE if rank is None else str(rank) for rank in (matrix.rank_a, matrix.rank_b))
     return MatrixDiffRow(
         kind=printable(matrix.kind, 60),
-        layer=_layer(matrix),
+        layer=numbers.place(matrix.layer, matrix.expert),
         scores=_scores(matrix.score_a, matrix.score_b),
-        change=percent_text(matrix.score_change),
-        spectrum=percent_text(matrix.spectrum.largest if matrix.spectrum else None),
-        distance=_NONE if matrix.distance is None else percent_text(matrix.distance).lstrip("+"),
+        change=numbers.change(matrix.score_change),
+        spectrum=numbers.change(matrix.spectrum.largest if matrix.spectrum else None),
+        distance=_NONE if matrix.distance is None else numbers.change(matrix.distance).lstrip("+"),
         rank=" → ".join(ranks),
         selected=_SELECTED[matrix.selected_a, matrix.selected_b],
     )
@@ -257,12 +247,6 @@ def _matrix_row(matrix: MatrixDiff) -> MatrixDiffRow:
 
 def _scores(a: float | None, b: float | None) -> str:
     return f"{numbers.score(a)} → {numbers.score(b)}"
-
-
-def _layer(matrix: MatrixDiff) -> str:
-    if matrix.layer is None:
-        return _NONE
-    return str(matrix.layer) if matrix.expert is None else f"{matrix.layer}:{matrix.expert}"
 
 
 def _notes(diff: ScanDiff, listed: Sequence[MatrixDiff]) -> list[Fact]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spectrum_ft.comparing.statistics import wilson
+from spectrum_ft.comparing.proportions import wilson
 from spectrum_ft.records.evaluations import Evaluation, Outcome
 from spectrum_ft_reports.evaluations.questions import NONE, QuestionRow, listed_questions, said
 from spectrum_ft_reports.parts import numbers

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.choices import Choice
+from spectrum_ft.treatments.subjects import Subject
+from spectrum_ft.treatments.totals import Totals
+from spectrum_ft.treatments.treatments import Row
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.untrusted import printable
-from spectrum_ft_reports.plans.choices import Choice
 from spectrum_ft_reports.plans.memory import MemoryView
-from spectrum_ft_reports.plans.subjects import Subject
-from spectrum_ft_reports.plans.totals import Totals
-from spectrum_ft_reports.plans.treatments import Row
 
 _AT_THE_CUT = {
     "saturated": "the edge leaves no noise, so the score is no ratio",

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.choices import Standing
+from spectrum_ft.treatments.treatments import Row, Square, Treatment
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.plans import wording
-from spectrum_ft_reports.plans.choices import Standing
-from spectrum_ft_reports.plans.treatments import Row, Square, Treatment
 
 MOST_ROWS, MOST_LAYERS = 64, 400
 """What of a model's kinds and layers is drawn; real ones have fewer."""

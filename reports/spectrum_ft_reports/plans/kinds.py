@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.choices import Choice, Standing
+from spectrum_ft.treatments.subjects import Subject
+from spectrum_ft.treatments.treatments import TREATMENTS, Row, Unit
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.plans import wording
-from spectrum_ft_reports.plans.choices import Choice, Standing
-from spectrum_ft_reports.plans.subjects import Subject
-from spectrum_ft_reports.plans.treatments import TREATMENTS, Row, Unit
 
 NONE = "-"
 """What stands for no number."""

@@ -6,15 +6,10 @@ from spectrum_ft.errors import PlanError
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.records.forecasts import Forecast
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.subjects import Subject
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.plans.subjects import Subject
+from spectrum_ft_reports.parts.planning import MOMENTS
 
-_MOMENTS = {
-    "load": "while loading",
-    "forward": "in the forward pass",
-    "backward": "in the backward pass",
-    "step": "in the optimizer's step",
-}
 _DEVICES = {"cuda": "a GPU", "cpu": "a CPU"}
 _PRECISIONS = {
     "master": "trained weights in float32",
@@ -83,7 +78,7 @@ def memory_view(plan: Plan, subject: Subject, shape: TrainingShape) -> MemoryVie
         total=numbers.size(foreseen.total_bytes),
         device=_DEVICES[foreseen.device],
         tokens=f"{shape.batch_size:,} × {shape.max_length:,} tokens",
-        moment=_MOMENTS[foreseen.moment],
+        moment=MOMENTS[foreseen.moment],
         parts=_parts(foreseen, length),
         settings=f"Frozen weights in {dtype}, {_PRECISIONS[shape.precision].format(dtype=dtype)}, "
         f"optimizer {shape.optimizer}, activations {checkpointed}",

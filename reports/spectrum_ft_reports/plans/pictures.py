@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch, Rectangle
 from matplotlib.transforms import ScaledTranslation
 
+from spectrum_ft.treatments.treatments import Treatment
 from spectrum_ft_reports.drawing.style import DPI, GREY, INK, WIDTH, entitle, label_text, styled
 from spectrum_ft_reports.pages.theme import LIGHT
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.plans.grids import GridSquare
 from spectrum_ft_reports.plans.memory import MemoryView
-from spectrum_ft_reports.plans.treatments import Treatment
 from spectrum_ft_reports.plans.views import PlanView
 
 # In inches: a row of the grid, what stands above and below it, and the bar with its table.

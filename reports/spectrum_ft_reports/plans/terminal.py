@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from spectrum_ft.treatments.treatments import TREATMENTS, Treatment
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.terminal import (
     CHOSEN,
@@ -20,7 +21,6 @@ from spectrum_ft_reports.parts.terminal import (
 )
 from spectrum_ft_reports.plans.grids import GridRow
 from spectrum_ft_reports.plans.memory import MemoryView
-from spectrum_ft_reports.plans.treatments import TREATMENTS, Treatment
 from spectrum_ft_reports.plans.views import PlanView
 
 _SIGNS: Mapping[Treatment, tuple[str, str]] = {

@@ -7,19 +7,20 @@ from spectrum_ft.environment import command_line
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.choices import Choice, choice_again, standings
+from spectrum_ft.treatments.subjects import Subject
+from spectrum_ft.treatments.totals import Totals, total_up
+from spectrum_ft.treatments.treatments import TREATMENTS, Row, Treatment, lay_out
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.planning import rule
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.plans import wording
 from spectrum_ft_reports.plans.cautions import cautions
-from spectrum_ft_reports.plans.choices import Choice, choice_again, standings
 from spectrum_ft_reports.plans.grids import Grid, grid_of
 from spectrum_ft_reports.plans.kinds import KindRow, MatrixRow, kind_rows, matrix_rows
 from spectrum_ft_reports.plans.memory import MemoryView, memory_view
-from spectrum_ft_reports.plans.subjects import Subject
-from spectrum_ft_reports.plans.totals import Totals, total_up
-from spectrum_ft_reports.plans.treatments import TREATMENTS, Row, Treatment, lay_out
 
 MOST_MATRICES = 5_000
 """The most matrices that a page lists."""
@@ -164,7 +165,7 @@ def _facts(
     choice: Choice | None,
     lowest: int | None,
 ) -> tuple[Fact, ...]:
-    facts = [Fact("plan", wording.rule(plan))]
+    facts = [Fact("plan", rule(plan.policy))]
     if plan.lora is not None:
         matrices = numbers.plural(len(plan.lora.matrices), "matrix", "matrices")
         facts.append(Fact("adapters", f"on {matrices}; {wording.adapters(plan, totals)}"))

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from math import isinf
 
 from spectrum_ft.records.plans import Plan
+from spectrum_ft.treatments.choices import Choice, at_the_cut
+from spectrum_ft.treatments.subjects import Subject
+from spectrum_ft.treatments.totals import Totals
+from spectrum_ft.treatments.treatments import Row, Treatment
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.planning import rule, saved_backward
 from spectrum_ft_reports.parts.untrusted import printable
-from spectrum_ft_reports.plans.choices import Choice, at_the_cut
-from spectrum_ft_reports.plans.subjects import Subject
-from spectrum_ft_reports.plans.totals import Totals
-from spectrum_ft_reports.plans.treatments import Row, Treatment
 
 BASES = {"as-is": "as it is", "nf4": "in NF4", "int8": "in int8"}
 """How a base keeps a matrix."""
@@ -127,25 +128,7 @@ def backward(lowest: int | None, subject: Subject) -> tuple[str, str]:
     where = f"stops at layer {lowest}"
     if subject.found is None:
         return where, ""
-    if not lowest:
-        return where, "no block is spared"
-    return where, f"{numbers.share(lowest, subject.layers)} of the blocks are never differentiated"
-
-
-def rule(plan: Plan) -> str:
-    """How the choice was made."""
-    policy = plan.policy
-    name = printable(policy.name, 40)
-    if policy.share is None:
-        return name
-    fitted = ""
-    if policy.params is not None:
-        fitted = f", the most that {policy.params:,} weights allow"
-    elif policy.vram_bytes is not None:
-        fitted = f", the most that {numbers.size(policy.vram_bytes)} allow"
-    ranked = f" by {printable(policy.score, 40)}" if policy.score is not None else ""
-    of = "each kind" if policy.scope == "kind" else "all matrices"
-    return f"{name}, {100.0 * policy.share:g} % of {of}{ranked}{fitted}"
+    return where, saved_backward(lowest, subject.layers)
 
 
 def rest(plan: Plan, totals: Totals, rows: Sequence[Row]) -> str:
@@ -198,7 +181,7 @@ def units_note(rows: Sequence[Row]) -> str:
 def facts_of_making(plan: Plan, subject: Subject) -> tuple[Fact, ...]:
     """The policy and the model that the plan was made for."""
     policy = plan.policy
-    facts = [Fact("policy", rule(plan))]
+    facts = [Fact("policy", rule(policy))]
     if policy.seed is not None and policy.score is None:
         facts.append(Fact("seed", str(policy.seed)))
     for label, globs in (("kinds", policy.kinds), ("exclude", policy.exclude)):

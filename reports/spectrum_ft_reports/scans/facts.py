@@ -10,6 +10,7 @@ from spectrum_ft.records.scans import ScanReport
 from spectrum_ft.summaries import KindSummary, skip_reasons
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.planning import MOMENTS, rule, saved_backward
 from spectrum_ft_reports.parts.untrusted import printable
 
 _NOTABLE = {
@@ -55,7 +56,7 @@ def plan_facts(
 ) -> list[Fact]:
     """What trains, what carries adapters, how the rest is kept, and how narrow the choice was."""
     plan = planned.plan
-    facts = [Fact("plan", _rule(planned)), Fact("trains", _trained(planned))]
+    facts = [Fact("plan", rule(plan.policy)), Fact("trains", _trained(planned))]
     if plan.lora is not None:
         facts.append(Fact("adapters", _adapters(plan)))
     if planned.bare_experts:
@@ -78,20 +79,6 @@ def plan_facts(
     at_cut = {flag for c in planned.choices for unit in c.at_the_cut for flag in unit.flags}
     flagged = [flag for flag in _NOTABLE if flag in at_cut]
     return facts + [Fact("at cut", f"some are {flag}: {_NOTABLE[flag]}") for flag in flagged]
-
-
-def _rule(planned: Planned) -> str:
-    policy = planned.plan.policy
-    if policy.share is None:
-        return policy.name
-    fitted = ""
-    if policy.params is not None:
-        fitted = f", the most that {policy.params:,} weights allow"
-    elif policy.vram_bytes is not None:
-        fitted = f", the most that {numbers.size(policy.vram_bytes)} allow"
-    ranked = f" by {policy.score}" if policy.score is not None else ""
-    of = "each kind" if policy.scope == "kind" else "all matrices"
-    return f"{policy.name}, {100.0 * policy.share:g} % of {of}{ranked}{fitted}"
 
 
 def _trained(planned: Planned) -> str:
@@ -122,14 +109,6 @@ def _adapters(plan: Plan) -> str:
     return f"on {matrices}, rank {plan.lora.r}, alpha {plan.lora.alpha:g}{weights}"
 
 
-_MOMENTS = {
-    "load": "while loading",
-    "forward": "in the forward pass",
-    "backward": "in the backward pass",
-    "step": "in the optimizer's step",
-}
-
-
 def memory_facts(forecast: Forecast, shape: TrainingShape) -> list[Fact]:
     """What training takes, at which moment, and for what."""
     device = "a GPU" if forecast.device == "cuda" else "a CPU, beyond the libraries' own"
@@ -147,12 +126,11 @@ def memory_facts(forecast: Forecast, shape: TrainingShape) -> list[Fact]:
             f"{numbers.size(forecast.total_bytes)} on {device}, for "
             f"{shape.batch_size:,} × {shape.max_length:,} tokens",
         ),
-        Fact("fullest", f"{_MOMENTS[forecast.moment]}: {listed}"),
+        Fact("fullest", f"{MOMENTS[forecast.moment]}: {listed}"),
     ]
 
 
 def _backward(lowest: int | None, layers: int) -> str:
     if lowest is None:
         return "runs through the whole model"
-    saved = f"{numbers.share(lowest, layers)} of the blocks are never differentiated"
-    return f"stops at layer {lowest}; " + (saved if lowest else "no block is spared")
+    return f"stops at layer {lowest}; {saved_backward(lowest, layers)}"

@@ -13,7 +13,7 @@ _MOST_SCORES = 12  # a record may have been edited
 
 def shape_text(matrix: ScannedMatrix) -> str:
     """Rows and columns: `576 x 1536`."""
-    return " x ".join(map(str, matrix.extents)) or "-"
+    return numbers.extents(matrix.extents)
 
 
 def dtype_text(matrix: ScannedMatrix) -> str:
@@ -28,9 +28,7 @@ def signal_text(matrix: ScannedMatrix) -> str:
 
 def layer_text(matrix: ScannedMatrix) -> str:
     """Its block, and its expert if it is one: `3`, `3:17`."""
-    if matrix.layer is None:
-        return "-"
-    return str(matrix.layer) if matrix.expert is None else f"{matrix.layer}:{matrix.expert}"
+    return numbers.place(matrix.layer, matrix.expert)
 
 
 def flags_text(matrix: ScannedMatrix) -> str:

@@ -11,7 +11,7 @@ from spectrum_ft.forecasting.keeping import is_quantizable
 from spectrum_ft.planning.adapters import count_adapter_weights
 from spectrum_ft.planning.candidates import model_kinds
 from spectrum_ft.records.plans import Plan
-from spectrum_ft_reports.plans.subjects import Subject
+from spectrum_ft.treatments.subjects import Subject
 
 Treatment = Literal["train", "adapter", "packed", "frozen"]
 TREATMENTS: tuple[Treatment, ...] = ("train", "adapter", "packed", "frozen")

@@ -10,7 +10,7 @@ from spectrum_ft.planning.policies import KindChoice
 from spectrum_ft.planning.presets import PRESETS
 from spectrum_ft.records.plans import Plan
 from spectrum_ft.records.scans import ScanReport
-from spectrum_ft_reports.plans.subjects import Subject
+from spectrum_ft.treatments.subjects import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

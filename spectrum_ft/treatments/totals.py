@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.records.plans import Plan
-from spectrum_ft_reports.plans.subjects import Subject
-from spectrum_ft_reports.plans.treatments import Row, Treatment
+from spectrum_ft.treatments.subjects import Subject
+from spectrum_ft.treatments.treatments import Row, Treatment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
