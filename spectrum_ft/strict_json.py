@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-_LONG = re.compile(r"[0-9]{31}")
+_LARGE = re.compile(r"[0-9]{31}|[0-9][eE]\+?[0-9]{3}")
+"""What every number that is too large has in it: many digits, or three of them in its exponent."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -54,14 +55,15 @@ def parse_json(data: bytes) -> Any:
         text = data.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise JsonFault(f"it is not UTF-8 text (byte {fault.start})") from None
+    # A hook costs more than the number, and a large scan has millions of short ones.
+    large = _LARGE.search(text) is not None
     try:
         value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
-            # A hook costs more than the number, and a large scan has millions of short ones.
-            parse_int=_whole if _LONG.search(text) else None,
+            parse_float=_finite if large else None,
+            parse_int=_whole if large else None,
         )
     except json.JSONDecodeError as fault:
         raise JsonFault(

@@ -20,6 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain, count, takewhile
 from typing import Literal, NamedTuple
 
@@ -75,6 +76,11 @@ def place_tensors(names: Collection[str]) -> dict[str, Place]:
     Pass every name of the model, not a selection: kinds depend on the whole list. A weight and
     its bias share a kind and differ in role.
     """
+    return dict(_placed(tuple(names)))
+
+
+@lru_cache(maxsize=2)  # a scan, its plan and their report ask for the same model one by one
+def _placed(names: tuple[str, ...]) -> dict[str, Place]:
     stacks = _find_stacks(names)
     sites = {name: _locate(_split(name), stacks) for name in names}
     lead = _pick_lead(sites.values())

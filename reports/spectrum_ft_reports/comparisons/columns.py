@@ -50,7 +50,7 @@ def figure_columns(arms: Sequence[ArmResult]) -> list[FigureColumn]:
         _plain("loss interval", 9, [_interval(x, numbers.loss) for x in losses], _lows(losses)),
         _ranked("general loss", 7, _means(general), numbers.loss, min),
         _plain("answers sampled", 8, [NONE if s is None else f"{s:.1f}" for s in samples], samples),
-        _ranked("trained weights", 5, weights, _count, min),
+        _plain("trained weights", 5, [NONE if w is None else _count(w) for w in weights], weights),
         _ranked("memory", 2, memory, _size, min),
         _ranked("time", 3, [arm.seconds for arm in arms], numbers.seconds, min),
         _plain("lr", 6, [_rates(arm) for arm in arms], [peak_rate(arm) for arm in arms]),

@@ -1,6 +1,6 @@
 """A comparison as a page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -48,6 +48,12 @@ def comparison_page(comparison: Comparison, *, source: Source) -> str:
         Answers(group=group, shown=_shown(comparison, f"{metric}-differences"))
         for metric, group in zip(metrics, view.contrasts, strict=True)
     ]
+    made = making(
+        command=comparison.command,
+        schema=COMPARISON_SCHEMA,
+        source=source,
+        environment=comparison.environment,
+    )
     return render(
         "comparison.html",
         head=Masthead(
@@ -57,12 +63,7 @@ def comparison_page(comparison: Comparison, *, source: Source) -> str:
             figures=key_figures(comparison),
             cautions=cautions(comparison),
         ),
-        made=making(
-            command=comparison.command,
-            schema=COMPARISON_SCHEMA,
-            source=source,
-            environment=comparison.environment,
-        ),
+        made=replace(made, facts=(*view.facts, *made.facts)),
         view=view,
         answers=answers,
         memory=pictures["accuracy-by-memory"],

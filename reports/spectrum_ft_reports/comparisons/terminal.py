@@ -105,9 +105,9 @@ class _Page:
             self._column("differs by", [Entry(row.difference) for row in rows], folds=False),
             self._column("95 % interval", [Entry(row.interval) for row in rows], folds=False),
             self._column("p", [Entry(row.p) for row in rows], folds=False),
-            self._column("these models", [Entry(row.models) for row in rows], 1, folds=False),
+            self._column("these models", [Entry(row.models) for row in rows], 2, folds=False),
             self._column(
-                "finding", [Entry(row.finding) for row in rows], 2, folds=False, left=True
+                "finding", [Entry(row.finding) for row in rows], 1, folds=False, left=True
             ),
         ]
         self._table(columns)

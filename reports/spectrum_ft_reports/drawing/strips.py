@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import FAINT, GREY, INK, label_text
 
-_BAR, _REACH, _MARK = 0.72, 0.36, 0.44
+_BAR, _REACH, _MARK = 0.72, 0.32, 0.37
 """A bar's width in layers; how far it and a mark go from the middle of their row, in rows."""
 
 _LEAST = 0.02
