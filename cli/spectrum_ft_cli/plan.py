@@ -2,13 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import click
 
 from spectrum_ft.checkpoints.naming import Role
 from spectrum_ft.errors import PlanError
-from spectrum_ft.forecasting.keeping import Precision
 from spectrum_ft.memory import TrainingShape, forecast, forecasts
 from spectrum_ft.planning.budgets import Budget, fit_plan, params_budget, vram_budget
 from spectrum_ft.planning.exports import EXPORTS, export_plan, left_out
@@ -169,12 +168,7 @@ def command(
     lora_r: int | None,
     lora_alpha: float | None,
     lora_dropout: float | None,
-    batch_size: int,
-    max_length: int,
-    precision: Precision,
-    optim: str,
-    grad_checkpointing: bool,
-    device: Literal["cpu", "cuda"],
+    shape: TrainingShape,
     as_json: bool,
     output: Path | None,
     force: bool,
@@ -216,14 +210,6 @@ def command(
         lora_alpha=lora_alpha,
         lora_dropout=lora_dropout,
         seed=seed,
-    )
-    shape = TrainingShape(
-        batch_size=batch_size,
-        max_length=max_length,
-        precision=precision,
-        optimizer=optim,
-        gradient_checkpointing=grad_checkpointing,
-        device=device,
     )
     check_output(output, force=force, source=scan)
     report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)

@@ -1,6 +1,8 @@
 """Options about adapters and about how a plan is going to be trained, several at a time."""
 
-from typing import get_args
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, get_args
 
 import click
 
@@ -93,6 +95,31 @@ def adapter_options(function: Function) -> Function:
     return _apply(function, _ADAPTERS)
 
 
-def shape_options(function: Function) -> Function:
-    """The options that a memory forecast depends on, with training's own defaults."""
-    return _apply(function, _SHAPES)
+def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that a memory forecast depends on, with training's own defaults.
+
+    The command gets them as one argument: `shape`.
+    """
+
+    @wraps(function)
+    def with_shape(
+        *arguments: Any,
+        batch_size: int,
+        max_length: int,
+        precision: Precision,
+        optim: str,
+        grad_checkpointing: bool,
+        device: Literal["cpu", "cuda"],
+        **others: Any,
+    ) -> Any:
+        shape = TrainingShape(
+            batch_size=batch_size,
+            max_length=max_length,
+            precision=precision,
+            optimizer=optim,
+            gradient_checkpointing=grad_checkpointing,
+            device=device,
+        )
+        return function(*arguments, shape=shape, **others)
+
+    return _apply(with_shape, _SHAPES)

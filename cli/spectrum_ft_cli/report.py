@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import click
 
 from spectrum_ft.comparing.comparison_folder import RECORD as COMPARISON_RECORD
 from spectrum_ft.errors import OutputError, RecordError
-from spectrum_ft.forecasting.keeping import Precision
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.plan_files import parse_plan
 from spectrum_ft.record_files import parse_record, read_bytes_of, to_record
@@ -65,12 +64,7 @@ def command(
     record: str,
     matrices: bool,
     scan: str | None,
-    batch_size: int,
-    max_length: int,
-    precision: Precision,
-    optim: str,
-    grad_checkpointing: bool,
-    device: Literal["cpu", "cuda"],
+    shape: TrainingShape,
     output: Path | None,
     force: bool,
 ) -> None:
@@ -99,31 +93,33 @@ def command(
         digest=hashlib.sha256(data).hexdigest(),
         matrices=matrices,
         scan=scan,
-        shape=TrainingShape(
-            batch_size=batch_size,
-            max_length=max_length,
-            precision=precision,
-            optimizer=optim,
-            gradient_checkpointing=grad_checkpointing,
-            device=device,
-        ),
+        shape=shape,
     )
     if output is None:
-        kind.show(found, given)
+        kind.showing.show(found, given)
         return
-    suffix = output.suffix.lower()
-    if suffix not in kind.formats:
+    suffix, formats = output.suffix.lower(), kind.showing.FORMATS
+    if suffix not in formats:
         raise OutputError(
             f"{output}: no kind of report that there is of {kind.name}",
-            f"end its name in {' or '.join(kind.formats)}",
+            f"end its name in {' or '.join(formats)}",
         )
-    write_file(output, kind.formats[suffix](found, given), force=force)
+    write_file(output, formats[suffix](found, given), force=force)
     talk.say(f"Wrote {output}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Showing(Protocol):
+    """A module that shows one kind of record."""
+
+    FORMATS: Formats
+
+    def show(self, record: Any, given: Given, /) -> None:
+        """Print it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of record: how it is read, shown and written."""
+    """A kind of record."""
 
     name: str
     """What it is called, in a sentence."""
@@ -131,59 +127,25 @@ class _Kind:
     """Its layout's name and version."""
     read: Callable[[bytes, str], Any]
     """The record in the bytes of the file of that path; raises `RecordError`."""
-    show: Callable[[Any, Given], None]
-    """Prints it."""
-    formats: Formats
-    """The files that it is written to."""
+    showing: _Showing
+    """What shows it, and writes it to files."""
 
 
 def _of(record: type, schema: str) -> Callable[[bytes, str], Any]:
     return lambda data, path: to_record(parse_record(data, path), record, schema, path)
 
 
-_SCAN = _Kind(
-    name="a scan", schema=SCAN_SCHEMA, read=parse_scan, show=scans.show, formats=scans.FORMATS
-)
-_PLAN = _Kind(
-    name="a plan", schema=PLAN_SCHEMA, read=parse_plan, show=plans.show, formats=plans.FORMATS
-)
+_SCAN = _Kind("a scan", SCAN_SCHEMA, parse_scan, scans)
+_PLAN = _Kind("a plan", PLAN_SCHEMA, parse_plan, plans)
 _KINDS = (
     _SCAN,
     _PLAN,
+    _Kind("a run", RUN_SCHEMA, _of(TrainRun, RUN_SCHEMA), runs),
+    _Kind("an evaluation", EVALUATION_SCHEMA, _of(Evaluation, EVALUATION_SCHEMA), evaluations),
+    _Kind("a comparison", COMPARISON_SCHEMA, _of(Comparison, COMPARISON_SCHEMA), comparisons),
+    _Kind("a diff", DIFF_SCHEMA, _of(ScanDiff, DIFF_SCHEMA), diffs),
     _Kind(
-        name="a run",
-        schema=RUN_SCHEMA,
-        read=_of(TrainRun, RUN_SCHEMA),
-        show=runs.show,
-        formats=runs.FORMATS,
-    ),
-    _Kind(
-        name="an evaluation",
-        schema=EVALUATION_SCHEMA,
-        read=_of(Evaluation, EVALUATION_SCHEMA),
-        show=evaluations.show,
-        formats=evaluations.FORMATS,
-    ),
-    _Kind(
-        name="a comparison",
-        schema=COMPARISON_SCHEMA,
-        read=_of(Comparison, COMPARISON_SCHEMA),
-        show=comparisons.show,
-        formats=comparisons.FORMATS,
-    ),
-    _Kind(
-        name="a diff",
-        schema=DIFF_SCHEMA,
-        read=_of(ScanDiff, DIFF_SCHEMA),
-        show=diffs.show,
-        formats=diffs.FORMATS,
-    ),
-    _Kind(
-        name="a forecast",
-        schema=SCAN_FORECAST_SCHEMA,
-        read=_of(ScanForecast, SCAN_FORECAST_SCHEMA),
-        show=scan_forecasts.show,
-        formats=scan_forecasts.FORMATS,
+        "a forecast", SCAN_FORECAST_SCHEMA, _of(ScanForecast, SCAN_FORECAST_SCHEMA), scan_forecasts
     ),
 )
 """Every kind of record that there is a report of."""
