@@ -84,6 +84,16 @@ _SHAPES = (
 )
 
 
+_SHAPE_PARAMETERS = (
+    "batch_size",
+    "max_length",
+    "precision",
+    "optim",
+    "grad_checkpointing",
+    "device",
+)
+
+
 def _apply(function: Function, options: tuple[Decorator, ...]) -> Function:
     for decorate in reversed(options):  # as if they stood above the function in this order
         function = decorate(function)
@@ -93,6 +103,19 @@ def _apply(function: Function, options: tuple[Decorator, ...]) -> Function:
 def adapter_options(function: Function) -> Function:
     """The options `--lora`, `--lora-r`, `--lora-alpha` and `--lora-dropout` for a command."""
     return _apply(function, _ADAPTERS)
+
+
+def shape_options_given() -> list[str]:
+    """The options of `shape_options` that the user gave to the command at work."""
+    context = click.get_current_context()
+    names = [parameter.name or "" for parameter in context.command.params]
+    ours = set(_SHAPE_PARAMETERS)
+    default = click.core.ParameterSource.DEFAULT
+    return [
+        "--" + name.replace("_", "-")
+        for name in names
+        if name in ours and context.get_parameter_source(name) is not default
+    ]
 
 
 def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:

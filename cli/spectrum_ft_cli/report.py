@@ -25,7 +25,7 @@ from spectrum_ft.tuning.runs.run_folder import RECORD, START
 from spectrum_ft.writing import write_file
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.output import check_output
-from spectrum_ft_cli.plan_options import shape_options
+from spectrum_ft_cli.plan_options import shape_options, shape_options_given
 from spectrum_ft_cli.showing import (
     comparisons,
     diffs,
@@ -81,11 +81,12 @@ def command(
       spectrum report ./comparison -o comparison.md
     """
     check_output(output, force=force)
+    _refuse_own(record, output)
     is_folder = Path(record).is_dir()
     path = str(_record_in(Path(record))) if is_folder else record
     data = read_bytes_of(path)
     kind = _kind_of(data, path)
-    _refuse_idle(kind, matrices=matrices, scan=scan)
+    _refuse_idle(kind, matrices=matrices, scan=scan, output=output)
     found = kind.read(data, path)
     given = Given(
         path=path,
@@ -165,20 +166,36 @@ def _kind_of(data: bytes, path: str) -> _Kind:
     return names.get(schema.partition("@")[0], _SCAN)
 
 
-def _refuse_idle(kind: _Kind, *, matrices: bool, scan: str | None) -> None:
+def _refuse_idle(kind: _Kind, *, matrices: bool, scan: str | None, output: Path | None) -> None:
     """A usage error for an option that would do nothing."""
     if matrices and kind is not _SCAN:
         raise click.UsageError("--matrices lists the matrices of a scan, and this is none.")
+    if matrices and output is not None:
+        raise click.UsageError("--matrices lists on the terminal; a page lists them by itself.")
     if scan is not None and kind is not _PLAN:
         raise click.UsageError("--scan says what a plan was made from, and this is none.")
+    if kind is not _PLAN and (idle := shape_options_given()):
+        raise click.UsageError(f"{idle[0]} is for the forecast of a plan, and this is none.")
+
+
+def _refuse_own(record: str, output: Path | None) -> None:
+    """Raise `OutputError` for a report that would replace its own record."""
+    read = Path(record)
+    if output is not None and output.exists() and read.exists() and output.samefile(read):
+        raise OutputError(f"{output}: is the record itself", "give the name of another file")
 
 
 def _record_in(folder: Path) -> Path:
-    """The record of what lies in `folder`."""
+    """The record of what lies in `folder`; `RecordError` where none does."""
     if (folder / COMPARISON_RECORD).exists():
         return folder / COMPARISON_RECORD
     if not (folder / RECORD).exists() and (folder / START).exists():
         raise RecordError(
             f"{folder}: this run is not finished", "the command that began it goes on with it"
+        )
+    if not (folder / RECORD).exists():
+        raise RecordError(
+            f"{folder}: holds no finished run and no comparison",
+            "`spectrum scan` scores the matrices of a model",
         )
     return folder / RECORD

@@ -15,7 +15,7 @@ def score(value: float | None) -> str:
 
 def loss(value: float | None) -> str:
     """A loss in nats with four significant digits."""
-    return NONE if value is None else f"{value:#.4g}"
+    return NONE if value is None else f"{value:#.4g}".removesuffix(".")
 
 
 def percent(value: float | None) -> str:

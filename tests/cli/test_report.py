@@ -51,6 +51,11 @@ def test_every_record_can_come_from_standard_input(records: Path) -> None:
         piped = run_spectrum("report", "-", stdin=(records / record).read_bytes(), cwd=records)
         assert piped.returncode == 0, piped.stderr
         assert piped.stdout == run_spectrum("report", record, cwd=records).stdout
+    (records / "x.md").write_text("old")
+    text = (records / "scan.json").read_bytes()
+    written = run_spectrum("report", "-", "-o", "x.md", "--force", stdin=text, cwd=records)
+    assert written.returncode == 0, written.stderr
+    assert "self_attn.q_proj" in (records / "x.md").read_text("utf-8")
 
 
 def test_a_name_that_spells_another_schema_does_not_turn_a_scan_into_it(records: Path) -> None:
@@ -73,12 +78,14 @@ def test_a_name_that_spells_another_schema_does_not_turn_a_scan_into_it(records:
         (("scan.json", "-o", "scan.json"), "already exists"),
         (("absent.json",), "absent.json: cannot be read"),
         (("model/config.json",), "config.json"),
-        (("model",), "cannot be read"),
+        (("model",), "model: holds no finished run and no comparison"),
+        (("scan.html", "-o", "scan.html", "--force"), "scan.html: is the record itself"),
     ],
 )
 def test_what_cannot_be_shown_or_written_is_explained_and_nothing_is_left(
     records: Path, words: tuple[str, ...], message: str
 ) -> None:
+    shutil.copy(records / "scan.json", records / "scan.html")
     before = {path.name for path in records.iterdir()}
     assert_explained(run_spectrum("report", *words, cwd=records), message)
     assert {path.name for path in records.iterdir()} == before
@@ -86,7 +93,14 @@ def test_what_cannot_be_shown_or_written_is_explained_and_nothing_is_left(
 
 
 @pytest.mark.parametrize(
-    "words", [("plan.yaml", "--matrices"), ("scan.json", "--scan", "scan.json")]
+    "words",
+    [
+        ("plan.yaml", "--matrices"),
+        ("scan.json", "--matrices", "-o", "scan.html"),
+        ("scan.json", "--scan", "scan.json"),
+        ("scan.json", "--batch-size", "3"),
+        ("comparison.json", "--grad-checkpointing"),
+    ],
 )
 def test_an_option_that_would_do_nothing_is_refused(records: Path, words: tuple[str, ...]) -> None:
     assert run_spectrum("report", *words, cwd=records).returncode == 2
