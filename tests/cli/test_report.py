@@ -55,7 +55,7 @@ def test_every_record_can_come_from_standard_input(records: Path) -> None:
     text = (records / "scan.json").read_bytes()
     written = run_spectrum("report", "-", "-o", "x.md", "--force", stdin=text, cwd=records)
     assert written.returncode == 0, written.stderr
-    assert "self_attn.q_proj" in (records / "x.md").read_text("utf-8")
+    assert (records / "x.md").read_text("utf-8").startswith("### model, ")
 
 
 def test_a_name_that_spells_another_schema_does_not_turn_a_scan_into_it(records: Path) -> None:
