@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from doc_blocks import ROOT, CommandLine, command_lines, inline_commands, pages, scripts
+from doc_blocks import ROOT, CommandLine, blocks, command_lines, inline_commands, pages, scripts
 from made_comparisons import a_comparison
 from program import run_spectrum
 from spectrum_ft.record_files import to_json
@@ -182,11 +182,44 @@ def test_the_command_lines_of_a_page_run_one_after_the_other(
             run_line(line, spectrum)
 
 
-def run_line(line: CommandLine, spectrum: Spectrum) -> None:
-    """Run a line as it stands, but on the tiny model, over earlier results, and comparing nothing.
+@pytest.mark.slow
+def test_the_output_that_the_quick_start_quotes_is_of_the_program_s_form(
+    ground: Path, tmp_path: Path, spectrum: Spectrum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    shutil.copytree(ground, folder)
+    monkeypatch.chdir(folder)
+    page, said, quoted = "docs/quick-start.md", "", 0
+    for block in blocks(page):
+        lines = [line for line in command_lines(page) if line.place == block.place]
+        if lines:
+            said = "".join(run_line(line, spectrum) for line in lines)
+        elif block.language == "text":
+            quoted += 1
+            assert forms(block.text) <= forms(said), block.place
+    assert quoted >= 5
 
-    A comparison trains for hours: it is only checked, as `--dry-run` does.
+
+def forms(output: str) -> set[str]:
+    """What each line begins with, up to two blanks, with `#` for figures.
+
+    Not those of a kind of matrix and of a model, which are others in a test, nor continued lines.
     """
+    plain = [
+        line
+        for line in output.splitlines()
+        if not re.match(r"\s|$|[.]{3}|─", line) and not re.search("[▁▂▃▄▅▆▇█]|packaged:", line)
+    ]
+    return {re.sub(r"\d[\d.,]*(e-\d+)?", "#", re.split(r"\s{2,}", line)[0]) for line in plain}
+
+
+def run_line(line: CommandLine, spectrum: Spectrum) -> str:
+    """What is said by a line that is run as it stands, but on the tiny model, and comparing nothing.
+
+    Earlier results are replaced. A comparison trains for hours: it is only checked, as `--dry-run`
+    does.
+    """
+    said = ""
     for name in line.folders:
         Path(name).mkdir(parents=True, exist_ok=True)
     stdin = ""
@@ -203,8 +236,10 @@ def run_line(line: CommandLine, spectrum: Spectrum) -> None:
             done = spectrum(*words, *extra)
         assert done.returncode == 0, f"{line.place}: {line.text}\n{done.stderr}"
         stdin = done.stdout
+        said += done.stderr + done.stdout
     if line.output is not None:
         Path(line.output).write_text(stdin, "utf-8")
+    return said
 
 
 # Troubleshooting

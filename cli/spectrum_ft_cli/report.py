@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Show a record again, or write it to a file that can be looked at.
 
-    RECORD is a file that `spectrum` wrote: a scan, a plan, an evaluation, a diff; the folder of a
-    finished run or of a comparison; a result file of the published Spectrum script; or - for
-    standard input.
+    RECORD is a file that `spectrum` wrote: a scan or its forecast, a plan, an evaluation, a diff;
+    the folder of a finished run or of a comparison; a result file of the published Spectrum script;
+    or - for standard input.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def command(
     suffix, formats = output.suffix.lower(), kind.showing.FORMATS
     if suffix not in formats:
         raise OutputError(
-            f"{output}: no kind of report that there is of {kind.name}",
+            f"{output}: {kind.name} cannot be written as {suffix or 'a file without an ending'}",
             f"end its name in {' or '.join(formats)}",
         )
     write_file(output, formats[suffix](found, given), force=force)

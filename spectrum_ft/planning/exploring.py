@@ -1,19 +1,20 @@
 """What every share would train: for each unit of choice, the smallest share that takes it.
 
 What a share takes, every larger one takes as well: `round half up(share x n)` of one fixed order.
-So one whole percentage per unit says all that a hundred plans would.
+So one whole percentage per unit says all that a hundred plans would. How many that is depends on
+nothing but the number of units in a kind, and their order does not depend on the share.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.checkpoints.naming import place_tensors
 from spectrum_ft.errors import PlanError
-from spectrum_ft.planning.candidates import block_matrices, filtered
+from spectrum_ft.planning.candidates import block_matrices, filtered, score_value
 from spectrum_ft.planning.policies import KindChoice
-from spectrum_ft.planning.presets import PRESETS, Ranking
+from spectrum_ft.planning.presets import PRESETS, Ranking, Take
 from spectrum_ft.planning.requests import PlanRequest
 from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.spectra.scores import SCORES
@@ -78,7 +79,9 @@ def explore(report: ScanReport, score: str) -> Exploration:
     Raises `PlanError` as `make_plan` does: for a score that is missing, and where there is nothing
     to take a share of.
     """
-    return _explored(_choosable(report), score, _sizes(report))
+    matrices = _choosable(report)
+    orders = _orders(matrices, score)
+    return _exploration(score, orders, _firsts(matrices), _sizes(report))
 
 
 def explore_scores(report: ScanReport) -> tuple[Exploration, ...]:
@@ -88,16 +91,24 @@ def explore_scores(report: ScanReport) -> tuple[Exploration, ...]:
     """
     try:
         matrices = _choosable(report)
+        firsts = _firsts(matrices)
     except PlanError:
         return ()
     sizes = _sizes(report)
-    found = []
-    for score in dict.fromkeys((report.score, *SCORES)):
-        try:
-            found.append(_explored(matrices, score, sizes))
-        except PlanError:  # a matrix lacks it
-            continue
-    return tuple(found)
+    return tuple(
+        _exploration(score, _orders(matrices, score), firsts, sizes)
+        for score in _ranking_scores(report, matrices)
+    )
+
+
+def plannable_scores(report: ScanReport) -> tuple[str, ...]:
+    """The scores that `explore_scores` explores, in its order."""
+    try:
+        matrices = _choosable(report)
+        _ranked(matrices, None)(1.0)
+    except PlanError:
+        return ()
+    return tuple(_ranking_scores(report, matrices))
 
 
 def _choosable(report: ScanReport) -> list[ScannedMatrix]:
@@ -111,35 +122,71 @@ def _sizes(report: ScanReport) -> dict[str, int] | None:
     return {name: math.prod(shape) for name, shape in report.shapes.items()}
 
 
-def _explored(
-    matrices: Sequence[ScannedMatrix], score: str, sizes: Mapping[str, int] | None
-) -> Exploration:
+def _ranking_scores(report: ScanReport, matrices: Sequence[ScannedMatrix]) -> list[str]:
+    """The scores by which all of `matrices` can be ranked, the report's own first."""
+    found = []
+    for score in dict.fromkeys((report.score, *SCORES)):
+        try:
+            for matrix in matrices:
+                score_value(matrix, score)
+        except PlanError:  # a matrix lacks it
+            continue
+        found.append(score)
+    return found
+
+
+def _ranked(matrices: Sequence[ScannedMatrix], score: str | None) -> Take:
     policy = PRESETS[PlanRequest().preset].policy
     assert policy is not None  # the default preset chooses
-    take = policy(matrices, Ranking(score=score))
-    by_percent = [take(percent / 100) for percent in PERCENTAGES]
-    units = [unit for kind in zip(*by_percent, strict=True) for unit in _units(kind)]
-    return Exploration(
-        score=score,
-        units=tuple(units),
-        shares=_shares(units, sizes),
-        total=sum(sizes.values()) if sizes is not None else None,
-    )
+    return policy(matrices, Ranking(score=score))
 
 
-def _units(choices: Sequence[KindChoice]) -> Iterator[ExploredUnit]:
-    """The units of one kind in their order; `choices` are what each percentage took of it."""
-    firsts: list[int] = []  # of each unit taken so far, the percentage that took it
-    for percent, choice in zip(PERCENTAGES, choices, strict=True):
-        firsts += [percent] * (choice.taken - len(firsts))
-    for rank, candidate in enumerate(choices[0].order, start=1):
-        yield ExploredUnit(
+def _orders(matrices: Sequence[ScannedMatrix], score: str) -> list[KindChoice]:
+    """Each kind that shares are taken of, with all of its units taken."""
+    return _ranked(matrices, score)(1.0)
+
+
+def _firsts(matrices: Sequence[ScannedMatrix]) -> dict[int, tuple[int, ...]]:
+    """By the number of units in a kind: for each of them in order, the percentage that takes it.
+
+    One kind of each size is asked for every share, whatever ranks it.
+    """
+    by_size = {len(kind.order): kind for kind in _ranked(matrices, None)(1.0)}
+    asked = {name for kind in by_size.values() for unit in kind.order for name in unit.names}
+    take = _ranked([matrix for matrix in matrices if matrix.name in asked], None)
+    firsts: dict[int, list[int]] = {size: [] for size in by_size}
+    for percent in PERCENTAGES:
+        for choice in take(percent / 100):
+            found = firsts[len(choice.order)]
+            found += [percent] * (choice.taken - len(found))
+    return {size: tuple(found) for size, found in firsts.items()}
+
+
+def _exploration(
+    score: str,
+    orders: Sequence[KindChoice],
+    firsts: Mapping[int, Sequence[int]],
+    sizes: Mapping[str, int] | None,
+) -> Exploration:
+    units = tuple(
+        ExploredUnit(
             names=candidate.names,
             kind=candidate.kind,
             layer=candidate.layer,
             rank=rank,
-            percent=firsts[rank - 1],
+            percent=percent,
         )
+        for kind in orders
+        for rank, (candidate, percent) in enumerate(
+            zip(kind.order, firsts[len(kind.order)], strict=True), start=1
+        )
+    )
+    return Exploration(
+        score=score,
+        units=units,
+        shares=_shares(units, sizes),
+        total=sum(sizes.values()) if sizes is not None else None,
+    )
 
 
 def _shares(

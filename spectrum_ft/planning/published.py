@@ -35,7 +35,8 @@ def parse_published(data: bytes, source: str) -> ScanReport:
         # Python's own JSON reader, because these files spell Infinity and NaN.
         table = json.loads(data.decode("utf-8-sig"), object_pairs_hook=list)
     except (ValueError, RecursionError) as fault:  # also for whole numbers without end
-        raise _refusal(source, f"not a result file ({type(fault).__name__})") from None
+        what = f"neither a record nor a result file of scores ({type(fault).__name__})"
+        raise _refusal(source, what) from None
     found: dict[str, float] = {}
     for module, value in _modules(table, source):
         if module in found:

@@ -118,7 +118,9 @@ def test_a_record_is_shown_again_and_written_as_markdown(folder: Path) -> None:
     assert_explained(
         run_spectrum("report", "diff.json", "-o", "diff.md", cwd=folder), "already exists"
     )
-    assert_explained(run_spectrum("report", "diff.json", "-o", "diff.pdf", cwd=folder), "of a diff")
+    assert_explained(
+        run_spectrum("report", "diff.json", "-o", "diff.pdf", cwd=folder), "a diff cannot"
+    )
     assert run_spectrum("report", "diff.json", "--matrices", cwd=folder).returncode == 2
 
 
@@ -156,7 +158,7 @@ def test_an_option_without_effect_is_pointed_out(folder: Path) -> None:
         (("base.json", "absent.json"), "No such file"),
         (("base.json", "./absent"), "no such file or folder"),
         (("base.json", "empty.json"), "empty"),
-        (("broken.json", "base.json"), "not a result file"),
+        (("broken.json", "base.json"), "neither a record nor a result file"),
         (("newer.json", "base.json"), "newer version"),
         (("plan.json", "base.json"), "not a spectrum-ft/scan record"),
         (("base.json", "other.json"), "no matrix is scored in both"),

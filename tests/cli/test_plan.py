@@ -117,7 +117,7 @@ def test_a_share_may_be_a_percentage_or_a_fraction(
     [
         ("", "empty"),
         ("\r\n", "empty"),
-        ("not json", "not a result file"),
+        ("not json", "neither a record nor a result file"),
         ('{"schema": "spectrum-ft/scan@2"}', "newer version"),
         ('{"schema": "spectrum-ft/plan@1"}', "not a spectrum-ft/scan record"),
         ('{"schema": "spectrum-ft/scan@1"}', "model"),

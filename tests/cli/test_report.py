@@ -72,8 +72,8 @@ def test_a_name_that_spells_another_schema_does_not_turn_a_scan_into_it(records:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("scan.json", "-o", "scan.pdf"), "scan.pdf: no kind of report that there is of a scan"),
-        (("scan.json", "-o", "scan"), "no kind of report"),
+        (("scan.json", "-o", "scan.pdf"), "scan.pdf: a scan cannot be written as .pdf"),
+        (("scan.json", "-o", "scan"), "cannot be written as a file without an ending"),
         (("scan.json", "-o", "nowhere/scan.html"), "no such folder"),
         (("scan.json", "-o", "scan.json"), "already exists"),
         (("absent.json",), "absent.json: cannot be read"),

@@ -166,6 +166,182 @@ def test_a_loaded_plan_names_what_apply_plan_trains(kind: str, tmp_path: Path) -
     assert axolotl_trains(text, names) == trained != set()
 
 
+FORMATS_BY_NAME = [name for name, export in EXPORTS.items() if export.passes_over]
+
+
+def plans_for(format: str, *names: str) -> list[Plan]:
+    """Plans of these tensors, in full and with adapters, that the format has words for."""
+    export = EXPORTS[format]
+    return [plan_of(*names)] * bool(export.trained) + [adapters_of(*names)] * bool(export.adapted)
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[str]]:
+    """A tiny model of pictures and text, loaded, and the names in its checkpoint."""
+    from safetensors import safe_open
+    from transformers import (
+        AutoModelForImageTextToText,
+        CLIPVisionConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+    )
+
+    folder = tmp_path_factory.mktemp("llava")
+    seeing = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=28,
+        patch_size=14,
+    )
+    config = LlavaConfig(
+        text_config=tiny_config("llama").to_dict(),
+        vision_config=seeing.to_dict(),
+        image_token_index=3,
+    )
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    with safe_open(folder / "model.safetensors", "np") as file:
+        stored = list(file.keys())
+    return AutoModelForImageTextToText.from_pretrained(folder), stored
+
+
+@pytest.mark.parametrize("format", FORMATS_BY_NAME)
+def test_names_that_a_model_of_several_is_saved_but_not_loaded_by_are_refused(
+    format: str, llava: tuple[Any, list[str]]
+) -> None:
+    model, stored = llava
+    known = {name for name, _ in model.named_parameters()}
+    for part in (r"language_model\.model\.layers\.1\.mlp", r"vision_tower.*layers\.1\.mlp"):
+        chosen = [n for n in stored if re.match(part, n) and n.endswith("weight")]
+        assert chosen
+        assert not known & set(chosen)  # so that an export would select nothing
+        for plan in plans_for(format, *chosen):
+            with pytest.raises(PlanError, match="of several models") as caught:
+                export_plan(plan, format)
+            assert "loaded_plan(model, plan)" in (caught.value.hint or "")
+            with pytest.raises(PlanError, match="no parameter of these names"):
+                export_plan(plan, format, model=model)
+
+
+@pytest.mark.parametrize(
+    ("format", "trains"), [("axolotl", axolotl_trains), ("ms-swift", swift_trains)]
+)
+def test_a_model_of_several_is_exported_by_the_loaded_models_names(
+    format: str, trains: Callable[[str, list[str]], set[str]], llava: tuple[Any, list[str]]
+) -> None:
+    model, stored = llava
+    plan = plan_of(*(name for name in stored if "layers.1.mlp" in name))
+    text = export_plan(loaded_plan(model, plan), format, model=model)
+    names = [name for name, _ in model.named_parameters()]
+    spectrum_ft.apply_plan(model, plan)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trains(text, names) == trained != set()
+    assert len(trained) == len(plan.train)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "visual.blocks.0.attn.qkv.weight",  # Qwen2-VL, whose language model is stored plainly
+        "visual.merger.mlp.0.weight",
+        "audio_tower.conv1.weight",
+        "mtp.layers.0.mlp.up_proj.weight",
+        "encoder.layers.3.fc1.weight",
+    ],
+)
+@pytest.mark.parametrize("format", FORMATS_BY_NAME)
+def test_plain_names_are_refused_where_the_checkpoint_is_known_to_hold_another_model(
+    format: str, beside: str
+) -> None:
+    for plan in plans_for(format, *CHOSEN):
+        plain = [*CHOSEN, "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
+        assert export_plan(plan, format, stored=plain) == export_plan(plan, format)
+        with pytest.raises(PlanError, match="of several models"):
+            export_plan(plan, format, stored=[*plain, beside])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.language_model.layers.1.mlp.up_proj.weight",
+        "model.text_model.layers.1.mlp.up_proj.weight",
+        "thinker.model.layers.1.mlp.up_proj.weight",
+        "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight",
+        "language_model.lm_head.weight",
+    ],
+)
+def test_a_model_inside_another_is_known_by_a_word_of_its_name(name: str) -> None:
+    for format in FORMATS_BY_NAME:
+        for plan in plans_for(format, name):
+            with pytest.raises(PlanError, match="of several models"):
+                export_plan(plan, format)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "transformer.h.1.attn.c_attn.weight",
+        "gpt_neox.layers.1.mlp.dense_h_to_4h.weight",
+        "model.decoder.layers.1.fc1.weight",
+        "backbone.layers.1.mixer.in_proj.weight",
+    ],
+)
+def test_plain_models_of_text_are_exported_without_loading_one(name: str) -> None:
+    for format in FORMATS_BY_NAME:
+        for plan in plans_for(format, name):
+            assert name.removesuffix(".weight") in export_plan(plan, format).replace("\\", "")
+
+
+@pytest.fixture
+def tied(tmp_path: Path) -> Any:
+    """A Llama whose head is its embeddings, though the checkpoint stores both."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    write_tiny(tmp_path, "llama-tied")
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, file, metadata={"format": "pt"})
+    return AutoModelForCausalLM.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("format", "trains"), [("axolotl", axolotl_trains), ("ms-swift", swift_trains)]
+)
+def test_a_tied_head_goes_by_the_embeddings_name_where_the_model_is_known(
+    format: str, trains: Callable[[str, list[str]], set[str]], tied: Any
+) -> None:
+    names = [name for name, _ in tied.named_parameters()]
+    assert "lm_head.weight" not in names
+    for plan in (plan_of("lm_head.weight"), plan_of("model.embed_tokens.weight", "lm_head.weight")):
+        text = export_plan(loaded_plan(tied, plan), format, model=tied)
+        assert trains(text, names) == {"model.embed_tokens.weight"}
+        assert "lm_head" not in text
+
+
+def test_a_head_that_may_be_tied_is_told_of(model: Any) -> None:
+    for format in ("axolotl", "ms-swift"):
+        told = left_out(plan_of(*CHOSEN, "lm_head.weight"), format)
+        assert told is not None
+        assert "ties its head to its embeddings, lm_head.weight is such a name" in told
+        for names in (CHOSEN, ("model.embed_tokens.weight", "lm_head.weight")):
+            assert "ties" not in (left_out(plan_of(*names), format) or "")
+        # one of its own is exported as it is
+        alone = plan_of("lm_head.weight")
+        assert export_plan(alone, format, model=model) == export_plan(alone, format)
+    for format in ("list", "pytorch"):  # the one is for reading, the other knows tied names
+        assert left_out(plan_of("lm_head.weight"), format) is None
+
+
+def test_that_a_tool_passes_over_names_is_told_with_every_export_to_it() -> None:
+    assert set(FORMATS_BY_NAME) == {"axolotl", "llama-factory", "ms-swift", "peft"}
+    for format in FORMATS_BY_NAME:
+        for plan in plans_for(format, *CHOSEN):
+            assert "passed over" in (left_out(plan, format) or "")
+
+
 def test_an_expression_too_long_for_an_argument_is_refused() -> None:
     long = plan_of(*(f"model.layers.{i}.mlp.up_proj.weight" for i in range(4_000)))
     with pytest.raises(PlanError, match="an argument holds 131,071"):
@@ -290,7 +466,7 @@ def test_the_base_under_adapters_is_said(format: str, base: Base, entries: dict[
     plan = adapters_of("model.layers.1.mlp.up_proj.weight", base=base)
     table = yaml.safe_load(export_plan(plan, format))
     assert entries.items() <= table.items()
-    assert left_out(plan, format) is None
+    assert base not in (left_out(plan, format) or "")
 
 
 def test_what_a_format_leaves_to_its_reader_is_told() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.parts.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
+from spectrum_ft_reports.parts.sparklines import BLOCKS, DIGITS, Cell, binned, curve, glyph, height
 from spectrum_ft_reports.parts.untrusted import printable
 
 
@@ -59,6 +59,18 @@ def test_neighbours_are_joined_where_there_is_no_room() -> None:
     assert [cell.height for cell in joined] == pytest.approx([0.5 / 7, 2.5 / 7, 4.5 / 7, 6.5 / 7])
     assert [cell.marked for cell in joined] == [False, True, False, False]
     assert binned(cells(None, None, 1.0, None), 2) == cells(None, 1.0)
+
+
+def test_heights_are_a_share_of_the_way_however_large_the_numbers() -> None:
+    assert [height(v, 2.0, 6.0) for v in (2.0, 3.0, 6.0)] == [0.0, 0.25, 1.0]
+    assert height(7.0, 7.0, 7.0) == 0.5
+    assert [height(v, -1.7e308, 1.7e308) for v in (-1.7e308, 0.0, 1.7e308)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("count", [3, 2_000])
+def test_a_curve_of_the_largest_floats_can_be_drawn(count: int) -> None:
+    drawn = curve([1.7e308] * count + [-1.7e308] * count)
+    assert "".join(glyph(cell, DIGITS) for cell in (drawn[0], drawn[-1])) == "90"
 
 
 @given(st.text())

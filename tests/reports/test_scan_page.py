@@ -401,3 +401,112 @@ def test_a_picture_is_the_same_each_time(report: ScanReport, suffix: str) -> Non
 
 def test_a_scan_without_layers_has_no_picture() -> None:
     assert draw_scan(scan_of([matrix("dense.weight", 1.0)]), name="scan.json") is None
+
+
+@pytest.mark.parametrize("huge", [1e308, -1e308, 1.7e308])
+def test_the_largest_floats_are_scores_that_can_be_drawn(huge: float) -> None:
+    experts = [
+        matrix(f"model.layers.{i}.mlp.experts.{e}.w2.weight", huge) for i in range(4) for e in "01"
+    ]
+    report = scan_of([*one_kind([huge, -huge, 1.0, huge, huge]), *experts])
+    page = page_of(report)
+    assert_page_is_ours(page)
+    assert "inf" not in re.findall(r"<td[^>]*>([^<]*)", page)
+    data = data_of(page)["choices"][0]
+    assert [data["heights"][0], data["heights"][1]] == ([100, 0] if huge > 0 else [0, 100])
+    assert data["heights"][2] == 50
+    assert scan_markdown(report, planned(report), name="scan.json").startswith("### ")
+    figure = draw_scan(report, name="scan.json")
+    assert figure is not None
+    assert picture_bytes(figure, ".svg")
+
+
+def lacking_its_own() -> ScanReport:
+    """A scan by `condition`, which one matrix lacks."""
+    matrices = [
+        replace(
+            m,
+            scores=m.scores | {"condition": None if i == 5 else 20.0 + i},
+            flags=("unresolved",) if i == 5 else (),
+        )
+        for i, m in enumerate(one_kind([float((3 * i) % 8) for i in range(8)]))
+    ]
+    return replace(scan_of(matrices), score="condition")
+
+
+def test_where_the_scans_own_score_ranks_no_plan_all_is_by_one_that_does() -> None:
+    report = lacking_its_own()
+    assert planned(report) is None
+    caution = (
+        "No plan can rank by condition, the score of this scan: model.layers.5.mlp.up_proj.weight "
+        "has no condition in this scan. What is shown is by snr."
+    )
+    by_snr = make_plan(replace(report, score="snr"))
+    (row,) = scan_view(report, by_snr).rows
+    assert (row.median, row.train) == ("3.50", "2/8")
+    page = page_of(report)
+    text = text_of(page)
+    assert caution in text
+    assert "No plan can rank by condition: not every" not in text
+    assert "The best 25 % of each kind by snr" in text
+    assert "kind | snr, median | trains at 25 %" in text
+    assert f"mlp.up_proj | 3.50 | 2/8 | 32.8 k | {row.layers}" in text
+    assert "plan scan.json --top 25% --score snr" in text
+    told = scan_markdown(report, None, name="scan.json")
+    assert "| kind | median snr | trains at 25 % |" in told
+    assert f"| mlp.up\\_proj | 3.50 | 2/8 | 32.8 k | {row.layers} |" in told
+    assert "No plan can rank by condition, the score of this scan" in told
+
+
+def test_a_mixtures_cell_has_the_value_that_ranks() -> None:
+    values = [[0.5, 1.5], [0.25, math.inf], [3.0, 4.0], [0.5, 0.75]]
+    table = {
+        f"model.layers.{i}.mlp.experts.{e}.w2": {"snr": value, "type": "w2"}
+        for i, row in enumerate(values)
+        for e, value in enumerate(row)
+    }
+    report = parse_published(json.dumps(table).encode(), "snr_results.json")
+    page = page_of(report)
+    choice = data_of(page)["choices"][0]
+    assert choice["values"] == ["1.00", "-", "3.50", "0.625"]
+    assert choice["heights"][1:3] == [100, 100]
+    assert choice["percents"][1] == min(choice["percents"])
+    titles = re.findall(r"<rect[^>]*><title>([^<]*)</title>", page)
+    assert "layer 1, mean of 2 matrices\nno finite snr, from 1 %" in titles[1]
+    (row,) = scan_view(report, make_plan(report)).rows
+    assert row.cells[1].height == 1.0
+
+
+@pytest.mark.parametrize("score", NAMES)
+def test_the_name_of_a_score_stays_text(score: str) -> None:
+    # Kinds of two, so that no plan can be made and nothing but this score is shown.
+    plain = [replace(m, scores={score: 1.0 + i}) for i, m in enumerate(one_kind([1.0, 2.0]))]
+    for matrices in (
+        plain,
+        [replace(m, scores={score: 1.0, "snr": 1.0}) for m in one_kind([1.0] * 4)],
+    ):
+        report = replace(scan_of(matrices), score=score)
+        page = page_of(report)
+        assert_page_is_ours(page)
+        told = scan_markdown(report, planned(report), name="scan.json")
+        assert_markdown_is_text(told)
+        assert told.isprintable() or set(told) - {"\n"} == set(filter(str.isprintable, told))
+
+
+def test_the_histogram_claims_no_more_than_the_edge_does() -> None:
+    text = text_of(page_of(two_kinds()))
+    assert "up to the edge: counted as noise" in text
+    assert "above it: counted as signal" in text
+    assert "of pure Gaussian noise, 24 % (400 x 400) to 100 % (300 x 1200)" in text
+
+
+@pytest.mark.parametrize("make", [two_kinds, stacked_mixture, an_import, lacking_its_own])
+def test_what_cannot_be_asked_is_given_the_first_choice_alone(
+    make: Callable[[], ScanReport],
+) -> None:
+    report = make()
+    units = units_of(report)
+    whole, brief = (
+        explorer(report, units, "scan.json", only_first=only_first) for only_first in (False, True)
+    )
+    assert brief == replace(whole, choices=whole.choices[:1])

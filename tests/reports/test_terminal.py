@@ -53,6 +53,11 @@ def hostile_scan() -> ScanReport:
     )
 
 
+def test_the_largest_floats_are_bars_as_well() -> None:
+    text = rendered(scan_of(one_kind([1e308, -1e308, 1.0, 1e308, 1e308])), 80)
+    assert "█▁▅██" in text
+
+
 def deep_scan() -> ScanReport:
     """Eighty layers, more than there is room for."""
     return scan_of(one_kind([((7 * layer) % 80) / 80 for layer in range(80)], "mlp.down_proj"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.records.comparisons import ArmResult, Estimate
+from spectrum_ft_reports.comparisons.bases import ends_of
 from spectrum_ft_reports.parts import numbers
 
 NONE = "–"
@@ -125,9 +126,8 @@ def _size(value: float) -> str:
 
 
 def _interval(estimate: Estimate | None, form: Callable[[float], str]) -> str:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return NONE
-    return f"{form(estimate.low)}–{form(estimate.high)}"
+    ends = ends_of(estimate)
+    return NONE if ends is None else f"{form(ends.low)}–{form(ends.high)}"
 
 
 def _speed(arm: ArmResult) -> str:

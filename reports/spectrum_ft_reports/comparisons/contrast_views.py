@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from spectrum_ft.records.comparisons import Contrast
+from spectrum_ft_reports.comparisons.bases import told_ends
 from spectrum_ft_reports.comparisons.columns import NONE
 from spectrum_ft_reports.parts.untrusted import printable
-
-CONTRASTS_NOTE = (
-    "p is corrected for all planned questions of its metric (Holm). The interval under "
-    '"these models" is a bootstrap over questions: of these very models, not of new seeds.'
-)
-"""How to read the answers."""
 
 LONGEST_NAME = 200
 """The most characters of an arm's name that are shown."""
@@ -88,9 +83,10 @@ def contrast_rows(
 
 def _row(contrast: Contrast, unit: Unit) -> ContrastRow:
     def span(low: float | None, high: float | None) -> str:
-        if low is None or high is None:
+        ends = told_ends(low, high)
+        if ends is None:
             return NONE
-        return f"{unit.scale * low:{unit.form}} to {unit.scale * high:{unit.form}}"
+        return f"{unit.scale * ends.low:{unit.form}} to {unit.scale * ends.high:{unit.form}}"
 
     return ContrastRow(
         arm=printable(contrast.asked.arm, LONGEST_NAME),

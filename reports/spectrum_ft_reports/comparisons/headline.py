@@ -1,10 +1,12 @@
 """What a comparison comes to: one sentence, the figures that matter, and what to beware of."""
 
+import re
 from collections.abc import Sequence
 
 from spectrum_ft.checkpoints.packaged import PACKAGED
 from spectrum_ft.records.comparisons import ArmResult, Comparison, Contrast
-from spectrum_ft_reports.comparisons.columns import interval_text, percent
+from spectrum_ft_reports.comparisons.bases import is_of_questions
+from spectrum_ft_reports.comparisons.columns import NONE, interval_text, percent
 from spectrum_ft_reports.comparisons.contrast_views import UNITS, contrast_rows
 from spectrum_ft_reports.pages.masthead import KeyFigure
 from spectrum_ft_reports.parts import numbers
@@ -99,14 +101,15 @@ def _reached(best: ArmResult, arms: Sequence[ArmResult]) -> KeyFigure:
         interval = interval_text(estimate, is_accuracy=False)
     if len(arms) > 1:
         label = f"{'highest' if best.accuracy is not None else 'lowest'} mean {label}"
-    note = _name(best.name) + (f"; 95 % interval {interval}" if interval else "")
+    over = " over questions only" if is_of_questions(estimate) else ""
+    note = _name(best.name) + (f"; 95 % interval{over} {interval}" if interval else "")
     return KeyFigure(label=label, value=value, note=note)
 
 
 def _answered(contrast: Contrast) -> KeyFigure:
     (row,) = contrast_rows([contrast], contrast.metric)
     unit = UNITS[contrast.metric]
-    interval = f"95 % interval {row.interval}; " if contrast.low is not None else ""
+    interval = f"95 % interval {row.interval}; " if row.interval != NONE else ""
     return KeyFigure(
         label=_pair(contrast, "against"),
         value=f"{row.difference} {unit.noun}",
@@ -164,8 +167,13 @@ def cautions(comparison: Comparison) -> tuple[str, ...]:
     return tuple(found)
 
 
+_CONVERTED = re.compile(r"[._-]I?Q[2-8]_[A-Z0-9_]+-[0-9a-f]{16}/?$", re.IGNORECASE)
+"""How the folder of a converted GGUF file is named: with the type of its weights, and a digest."""
+
+
 def _is_rounded(source: str) -> bool:
-    """Whether the model comes from a GGUF file."""
+    """Whether the model comes from a GGUF file, as far as its name tells."""
     kept, _, name = source.partition(":")
     packaged = PACKAGED.get(name) if kept == "packaged" else None
-    return (packaged.file if packaged is not None else source).lower().endswith(".gguf")
+    file = packaged.file if packaged is not None else source
+    return file.lower().endswith(".gguf") or bool(_CONVERTED.search(source))

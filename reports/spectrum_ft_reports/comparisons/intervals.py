@@ -8,6 +8,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 
 from spectrum_ft.records.comparisons import Comparison, Contrast
+from spectrum_ft_reports.comparisons.bases import told_ends
 from spectrum_ft_reports.comparisons.contrast_views import UNITS, contrast_rows
 from spectrum_ft_reports.drawing.style import (
     GREY,
@@ -45,13 +46,15 @@ def _drawable(contrast: Contrast) -> Contrast:
     def drawn(end: float | None) -> float | None:
         return None if end is None else bounded(end)
 
+    low, high = told_ends(contrast.low, contrast.high) or (None, None)
+    models_low, models_high = told_ends(contrast.models_low, contrast.models_high) or (None, None)
     return replace(
         contrast,
         difference=bounded(contrast.difference),
-        low=drawn(contrast.low),
-        high=drawn(contrast.high),
-        models_low=drawn(contrast.models_low),
-        models_high=drawn(contrast.models_high),
+        low=drawn(low),
+        high=drawn(high),
+        models_low=drawn(models_low),
+        models_high=drawn(models_high),
     )
 
 
@@ -75,14 +78,37 @@ def draw_differences(axes: Axes, comparison: Comparison, metric: Metric) -> Capt
         interval = f" ({row.interval})" if contrast.low is not None else ""
         _beside(axes, 1.02, place, f"{row.difference}{interval}", row.finding)
     axes.set_xlabel(f"difference in {unit.metric}, {unit.noun}; {_BETTER[metric]}")
-    notes = ["line: 95 % interval over seeds and questions; pale bar: of these very models only"]
-    notes.append("filled: a difference is shown, corrected for all questions; hollow: none is")
+    notes = [_spans(answers), _points(answers)]
     told = sum(1 for contrast in comparison.contrasts if contrast.metric == metric)
     if told > len(answers):
         notes[-1] += f"; the first {len(answers)} of {told:,} questions"
     if cut:
         notes[-1] += "; arrows: goes on beyond the picture"
     return Caption(f"Differences in {unit.metric}", "\n".join(notes))
+
+
+def _spans(answers: Sequence[Contrast]) -> str:
+    """What the intervals are over, of the kinds that are drawn."""
+    over = any(contrast.low is not None for contrast in answers)
+    models = any(contrast.models_low is not None for contrast in answers)
+    texts = ["line: 95 % interval over seeds and questions"] * over
+    if models:
+        what = "" if over else "95 % interval over questions only, "
+        texts.append(f"pale bar: {what}of these very models{' only' * over}")
+    return "; ".join(texts)
+
+
+def _points(answers: Sequence[Contrast]) -> str:
+    """What the points mean, of the kinds that are drawn."""
+    found = {contrast.finding for contrast in answers}
+    texts = []
+    if found & {"better", "worse"}:
+        texts.append("filled: a difference is shown, corrected for all questions")
+    if "no difference shown" in found:
+        texts.append("hollow: none is" if texts else "hollow: no difference is shown")
+    if "cannot be told" in found:
+        texts.append("diamond: cannot be told")
+    return "; ".join(texts)
 
 
 def _ends(contrast: Contrast) -> list[float]:

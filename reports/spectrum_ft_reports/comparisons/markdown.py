@@ -1,7 +1,6 @@
 """A comparison as Markdown, for a model card or a pull request."""
 
-from spectrum_ft_reports.comparisons.contrast_views import CONTRASTS_NOTE
-from spectrum_ft_reports.comparisons.views import DOMINATED, ComparisonView
+from spectrum_ft_reports.comparisons.views import ComparisonView
 from spectrum_ft_reports.parts.markdown import fenced, listed, safe, table
 
 
@@ -9,8 +8,10 @@ def comparison_markdown(view: ComparisonView) -> str:
     """The table of a comparison, its verdict, and the command that makes it again."""
     parts = [f"### {safe(view.title)}", view.setting, _arms(view)]
     notes = ["**bold**: best of its column"] if view.columns else []
-    if any(arm.dominated for arm in view.arms):
-        notes.append(f"†: {DOMINATED}")
+    if view.basis:
+        notes.append(f"intervals of 95 %: {view.basis}")
+    if view.domination:
+        notes.append(f"†: {view.domination}")
     parts.append("; ".join(notes))
     parts += listed("Verdict", view.verdicts)
     for group in view.contrasts:
@@ -28,8 +29,7 @@ def comparison_markdown(view: ComparisonView) -> str:
             for row in group.rows
         ]
         parts += [f"**{group.title.capitalize()}**", table(head, rows, names=2)]
-    if view.contrasts:
-        parts.append(CONTRASTS_NOTE)
+    parts.append(" ".join(note.text for note in view.contrast_notes))
     parts += listed("What differs", view.differences)
     parts += listed("How it was made", [f"{fact.label}: {fact.text}" for fact in view.facts])
     parts.append(fenced(view.command))

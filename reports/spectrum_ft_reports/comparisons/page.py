@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from spectrum_ft.records.comparisons import COMPARISON_SCHEMA, Comparison
+from spectrum_ft_reports.comparisons.bases import explained
 from spectrum_ft_reports.comparisons.contrast_views import ContrastGroup
 from spectrum_ft_reports.comparisons.headline import cautions, headline, key_figures
 from spectrum_ft_reports.comparisons.pictures import draw_for_page
 from spectrum_ft_reports.comparisons.trials import rates_view, seeds_rows
-from spectrum_ft_reports.comparisons.views import DOMINATED, comparison_view
+from spectrum_ft_reports.comparisons.views import comparison_view
 from spectrum_ft_reports.pages.figures import inline_svg
 from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
@@ -72,7 +73,8 @@ def comparison_page(comparison: Comparison, *, source: Source) -> str:
         seeds=pictures["seeds"],
         seeds_rows=seeds_rows(comparison.arms),
         rates=rates_view(comparison.arms),
-        dominated=DOMINATED,
+        explained=explained(comparison.arms, comparison.contrasts),
+        noted={title for note in view.contrast_notes for title in note.columns},
     )
 
 

@@ -20,7 +20,9 @@ from spectrum_ft_reports.drawing.frames import (
     TRIM,
     UNDERNEATH,
     blank_figure,
+    broken_notes,
     framed_axes,
+    make_room,
 )
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import Caption, entitle, label_text, styled
@@ -136,12 +138,15 @@ def draw(comparison: Comparison, *which: str) -> Figure:
     with styled():
         heights = [ABOVE + _DRAWN[name].height(comparison) + BELOW for name in which]
         figure = blank_figure(sum(heights))
+        noted = []
         for row, name in enumerate(which):
             bottom = sum(heights[row + 1 :]) + BELOW
             axes = _axes(figure, comparison, _DRAWN[name], bottom)
             caption = _DRAWN[name].draw(axes, comparison)
             notes = "; ".join(text for text in (model_name(comparison), caption.notes) if text)
-            entitle(axes, caption.title, notes)
+            noted.append((axes, broken_notes(axes, notes)))
+            entitle(axes, caption.title, noted[-1][1])
+        make_room(figure, noted)
         return figure
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
-from spectrum_ft_reports.comparisons.views import DOMINATED
+from spectrum_ft_reports.comparisons.bases import basis, ends_of
+from spectrum_ft_reports.comparisons.views import domination
 from spectrum_ft_reports.drawing.labels import Ending, Point, name_endings, name_points
 from spectrum_ft_reports.drawing.style import GREY, Caption, Look, label_text, looks
 from spectrum_ft_reports.parts.bounds import bounded
@@ -20,6 +21,7 @@ class _Placed:
     look: Look
     x: float | None
     """Its memory; None for an arm that does not train."""
+    estimate: Estimate
     y: float
     low: float
     high: float
@@ -42,11 +44,13 @@ def draw_accuracies(axes: Axes, comparison: Comparison) -> Caption:
     what = "accuracy" if is_accuracy else "held-out loss"
     axes.set_ylabel(f"{what}, {'%' if is_accuracy else 'nats a token'}")
     best = "most accuracy" if is_accuracy else "least loss"
-    notes = ["bars: 95 % intervals"]
+    barred = [one.estimate for one in trained if ends_of(one.estimate) is not None]
+    notes = [f"bars: 95 % intervals {basis(barred)}"] if barred else []
     if len(trained) > 1:
-        notes[0] += f"; dotted: the {best} within that memory"
+        notes.append(f"dotted: the {best} within that memory")
+    text = "; ".join(notes)
     if any(one.arm.dominated for one in trained):
-        notes.append(f"hollow: {DOMINATED}")
+        text += f"\nhollow: {domination(comparison.arms)}"
     untrained = [one for one in placed if one.x is None]
     _untrained(axes, untrained, ".1f" if is_accuracy else ".3f")
     name_points(
@@ -61,7 +65,7 @@ def draw_accuracies(axes: Axes, comparison: Comparison) -> Caption:
             if one.x is not None
         ],
     )
-    return Caption(f"{what.capitalize()} against memory", "\n".join(notes))
+    return Caption(f"{what.capitalize()} against memory", text.strip())
 
 
 def _unit(arms: Sequence[ArmResult]) -> tuple[str, float]:
@@ -76,14 +80,14 @@ def _placed(comparison: Comparison, is_accuracy: bool, scale: float) -> list[_Pl
         if estimate is None:
             continue
         factor = 100.0 if is_accuracy else 1.0
-        low = estimate.mean if estimate.low is None else estimate.low
-        high = estimate.mean if estimate.high is None else estimate.high
+        low, high = ends_of(estimate) or (estimate.mean, estimate.mean)
         memory = arm.peak_memory_bytes
         found.append(
             _Placed(
                 arm=arm,
                 look=look,
                 x=None if memory is None else bounded(memory / scale),
+                estimate=estimate,
                 y=factor * bounded(estimate.mean),
                 low=factor * bounded(low),
                 high=factor * bounded(high),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison, Estimate
+from spectrum_ft_reports.comparisons.bases import basis, ends_of
 from spectrum_ft_reports.comparisons.columns import estimate_text
 from spectrum_ft_reports.drawing.labels import SIZE
 from spectrum_ft_reports.drawing.style import GREY, INK, Caption, label_text, looks
@@ -61,8 +62,9 @@ def draw_seeds(axes: Axes, comparison: Comparison) -> Caption:
         estimate = _drawable(estimate)
         colour = by_name[arm.name].colour
         mean = scale * estimate.mean
-        if estimate.low is not None and estimate.high is not None:
-            ends = [min(max(scale * end, low), high) for end in (estimate.low, estimate.high)]
+        told = ends_of(estimate)
+        if told is not None:
+            ends = [min(max(scale * end, low), high) for end in told]
             axes.plot(ends, [place, place], color=colour, linewidth=1.4, alpha=0.6, zorder=2)
         values = [scale * value for value in estimate.values]
         axes.plot(
@@ -87,7 +89,10 @@ def draw_seeds(axes: Axes, comparison: Comparison) -> Caption:
             annotation_clip=False,
         )
     axes.set_xlabel("accuracy, %" if is_accuracy else "held-out loss, nats a token")
-    notes = "circle: a seed; tick: their mean; line: 95 % interval of the mean"
+    notes = "circle: a seed; tick: their mean"
+    measured = [e for arm in arms if (e := _estimate(comparison, arm)) and ends_of(e)]
+    if measured:
+        notes += f"; line: 95 % interval of the mean, {basis(measured)}"
     if len(arms) < sum(1 for arm in comparison.arms if _estimate(comparison, arm)):
         notes += f"; the first {len(arms)} arms"
     what = "Accuracy" if is_accuracy else "Held-out loss"

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spectrum_ft_reports.comparisons.contrast_views import CONTRASTS_NOTE, ContrastGroup
-from spectrum_ft_reports.comparisons.views import DOMINATED, ComparisonView, CourseRow, PlaceRow
+from spectrum_ft_reports.comparisons.columns import NONE
+from spectrum_ft_reports.comparisons.contrast_views import ContrastGroup
+from spectrum_ft_reports.comparisons.views import ComparisonView, CourseRow, PlaceRow
 from spectrum_ft_reports.parts.fitted_tables import Column, Entry, fit
 from spectrum_ft_reports.parts.sparklines import BLOCKS, DIGITS, Cell, binned, glyph
 from spectrum_ft_reports.parts.terminal import print_facts
@@ -28,10 +29,10 @@ def print_comparison(console: Console, view: ComparisonView) -> None:
     page.skip()
     page.arms(view)
     page.listed("verdict", view.verdicts)
-    for group in view.contrasts:
-        page.contrasts(group)
-    if view.contrasts:
-        page.say(CONTRASTS_NOTE, style=_LEFT)
+    seen = {title for group in view.contrasts for title in page.contrasts(group)}
+    notes = [note.text for note in view.contrast_notes if seen.intersection(note.columns)]
+    if notes:
+        page.say(" ".join(notes), style=_LEFT)
         page.skip()
     page.courses(view.courses)
     page.places(view.places)
@@ -88,30 +89,37 @@ class _Page:
         hidden = self._table(columns)
         best, dominated = ("*", "·") if self._marks else ("bold", "dim")
         notes = [f"{best}: best of its column"] if view.columns else []
-        if any(arm.dominated for arm in view.arms):
-            notes.append(f"{dominated}: {DOMINATED}")
+        if view.basis:
+            notes.append(f"intervals of 95 %: {view.basis}")
+        if view.domination:
+            notes.append(f"{dominated}: {view.domination}")
         if hidden:
-            notes.append(f"no room here for: {', '.join(hidden)}")
+            notes.append(_no_room(hidden))
         self.say("; ".join(notes) or "no arm yet", style=_LEFT)
         self.skip()
 
-    def contrasts(self, group: ContrastGroup) -> None:
-        """The answers in one metric."""
+    def contrasts(self, group: ContrastGroup) -> list[str]:
+        """The answers in one metric; the titles of the columns that are shown.
+
+        The finding is the answer and stays; the sentences of the verdict hold the other figures.
+        """
         self.say(group.title, style="bold")
         rows = group.rows
         columns = [
             self._column("arm", [Entry(row.arm) for row in rows]),
             self._column("against", [Entry(row.against) for row in rows]),
             self._column("differs by", [Entry(row.difference) for row in rows], folds=False),
-            self._column("95 % interval", [Entry(row.interval) for row in rows], folds=False),
-            self._column("p", [Entry(row.p) for row in rows], folds=False),
-            self._column("these models", [Entry(row.models) for row in rows], 2, folds=False),
-            self._column(
-                "finding", [Entry(row.finding) for row in rows], 1, folds=False, left=True
-            ),
+            self._column("95 % interval", [Entry(row.interval) for row in rows], 1, folds=False),
+            self._column("p", [Entry(row.p) for row in rows], 2, folds=False),
+            self._column("these models", [Entry(row.models) for row in rows], 3, folds=False),
+            self._column("finding", [Entry(row.finding) for row in rows], folds=False, left=True),
         ]
-        self._table(columns)
+        told = [c for c in columns if any(entry.text != self._safe(NONE) for entry in c.entries)]
+        hidden = self._table(told)
+        if hidden:
+            self.say(_no_room(hidden), style=_LEFT)
         self.skip()
+        return [column.title for column in told if column.title not in hidden]
 
     def courses(self, rows: Sequence[CourseRow]) -> None:
         """How training went."""
@@ -195,3 +203,8 @@ class _Page:
         if self._unicode:
             return text
         return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
+
+
+def _no_room(hidden: Sequence[str]) -> str:
+    """Which columns are left out."""
+    return f"no room here for: {', '.join(hidden)}"

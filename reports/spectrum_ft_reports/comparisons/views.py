@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from spectrum_ft.records.comparisons import ArmResult, Comparison
+from spectrum_ft_reports.comparisons.bases import ColumnNote, basis, column_notes, estimates_of
 from spectrum_ft_reports.comparisons.columns import FigureColumn, figure_columns
 from spectrum_ft_reports.comparisons.contrast_views import (
     LONGEST_NAME,
@@ -18,9 +19,6 @@ from spectrum_ft_reports.parts.sparklines import Cell, curve
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
 
-DOMINATED = "another arm is at least as good in accuracy, memory and time, and better in one"
-"""What it means that an arm is dominated."""
-
 _LONGEST_SENTENCE = 2_000
 
 
@@ -31,7 +29,7 @@ class ArmName:
     name: str
     """Its name."""
     dominated: bool
-    """Whether another arm makes it pointless."""
+    """Whether another arm makes it pointless; see `domination`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +70,16 @@ class ComparisonView:
     """The arms."""
     columns: tuple[FigureColumn, ...]
     """Their figures; columns without any are left out."""
+    basis: str
+    """What the 95 % intervals of arms are over; empty without any."""
+    domination: str
+    """What it means that an arm is dominated; empty where none is."""
     verdicts: tuple[str, ...]
     """The verdict, a sentence each."""
     contrasts: tuple[ContrastGroup, ...]
     """The answers behind it, one group a metric."""
+    contrast_notes: tuple[ColumnNote, ...]
+    """How to read them."""
     courses: tuple[CourseRow, ...]
     """How training went with the first seed."""
     places: tuple[PlaceRow, ...]
@@ -96,13 +100,25 @@ def comparison_view(comparison: Comparison, folder: str | None = None) -> Compar
         setting=_setting(comparison),
         arms=tuple(ArmName(name=_name(arm.name), dominated=arm.dominated) for arm in arms),
         columns=tuple(figure_columns(arms)),
+        basis=basis(estimates) if (estimates := estimates_of(arms)) else "",
+        domination=domination(arms) if any(arm.dominated for arm in arms) else "",
         verdicts=_sentences(comparison.verdicts),
         contrasts=contrast_groups(comparison.contrasts),
+        contrast_notes=column_notes(comparison.contrasts),
         courses=tuple(_course(arm) for arm in arms if arm.curves and arm.curves[0]),
         places=tuple(_places(arms)),
         differences=_sentences(comparison.differences),
         facts=tuple(_facts(comparison, folder)),
         command=printable(comparison.command, 8_000),
+    )
+
+
+def domination(arms: Sequence[ArmResult]) -> str:
+    """What it means that one of `arms` is dominated."""
+    what = "accuracy" if any(arm.accuracy is not None for arm in arms) else "loss"
+    return (
+        f"another arm is no worse in {what}, memory and time and better in one; memory and time "
+        "within 2 % count as equal"
     )
 
 

@@ -110,6 +110,10 @@ class _Box(NamedTuple):
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)
 
+    def grown(self, by: float) -> "_Box":
+        """It, wider on every side."""
+        return _Box(self.left - by, self.bottom - by, self.right + by, self.top + by)
+
 
 class _Place(NamedTuple):
     """Where a label may stand, in points from its point."""
@@ -128,8 +132,11 @@ _PLACES = tuple(
     if up or rise == 1.0
 )
 
-# What a label costs for each dot that it covers, and for each place that it stands further out.
-_NAME_COST, _BAR_COST, _EDGE_COST, _FURTHER_COST = 1000.0, 3.0, 2000.0, 10.0
+# What a label costs for each dot that it covers or, of another point, stands close to, and for each
+# place that it stands further out.
+_NAME_COST, _BAR_COST, _EDGE_COST, _CLOSE_COST, _FURTHER_COST = 1000.0, 3.0, 2000.0, 25.0, 10.0
+_CLOSE = 8.0
+"""How near to another point a label seems to be that point's, in dots."""
 
 
 def name_points(axes: Axes, points: Sequence[Point]) -> None:
@@ -138,7 +145,8 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
     Names that had to stand apart from their points get a line to them.
     """
     frame = _Box(*axes.get_window_extent().extents)
-    names = [_dot(axes, point) for point in points]
+    dots = {point: _dot(axes, point) for point in points}
+    names = list(dots.values())
     bars = [_bar(axes, point) for point in points]
     for point in sorted(points, key=lambda point: -_neighbours(axes, point, points)):
         label = axes.annotate(
@@ -153,12 +161,14 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
         )
         # Measured once: the layout of a text takes far longer than all the rest.
         size = label.get_window_extent()
+        others = [dot.grown(_CLOSE) for other, dot in dots.items() if other != point]
         costs = {}
         for order, place in enumerate(_PLACES):
             box = _at(axes, point, place, size.width, size.height)
             costs[place] = (
                 _NAME_COST * sum(box.shared(other) for other in names)
                 + _BAR_COST * sum(box.shared(other) for other in bars)
+                + _CLOSE_COST * sum(box.shared(other) for other in others)
                 + _EDGE_COST * (size.width * size.height - box.shared(frame))
                 + _FURTHER_COST * order
             )

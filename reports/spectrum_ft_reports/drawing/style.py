@@ -21,6 +21,9 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH, DPI = 9.0, 100
 """Inches, and the dots of one: 900 of them, at which all sizes of text are chosen."""
 
+NOTES_SIZE = 9
+"""The size of the notes above a picture, in points."""
+
 _SETTINGS: dict[Any, Any] = {
     "figure.dpi": DPI,
     "font.family": "sans-serif",
@@ -111,7 +114,7 @@ def entitle(axes: Axes, title: str, notes: str) -> None:
         xycoords="axes fraction",
         xytext=(0, 8),
         textcoords="offset points",
-        fontsize=9,
+        fontsize=NOTES_SIZE,
         color=GREY,
         va="bottom",
         linespacing=1.35,

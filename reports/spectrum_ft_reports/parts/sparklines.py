@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
+from spectrum_ft_reports.parts.bounds import bounded
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 DIGITS = "0123456789"
 
@@ -44,13 +46,19 @@ def glyph(cell: Cell, glyphs: str) -> str:
     return glyphs[min(int(cell.height * len(glyphs)), len(glyphs) - 1)]
 
 
+def height(value: float, low: float, high: float) -> float:
+    """Where finite `value` lies from `low` to `high`, from 0 to 1; a half where those are one."""
+    # Of halves: the difference of the largest floats is none.
+    low, span = low / 2, high / 2 - low / 2
+    return (value / 2 - low) / span if span > 0.0 else 0.5
+
+
 def curve(values: Sequence[float]) -> tuple[Cell, ...]:
     """Values as the heights of a sparkline, neighbours joined where there are very many."""
     if not values:
         return ()
     size = -(-len(values) // _MOST_CELLS)
-    means = [fmean(values[start : start + size]) for start in range(0, len(values), size)]
-    low, span = min(means), max(means) - min(means)
-    return tuple(
-        Cell(height=(mean - low) / span if span > 0.0 else 0.5, marked=False) for mean in means
-    )
+    drawn = [bounded(value) for value in values]
+    means = [fmean(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+    low, high = min(means), max(means)
+    return tuple(Cell(height=height(mean, low, high), marked=False) for mean in means)

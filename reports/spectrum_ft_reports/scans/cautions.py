@@ -16,12 +16,22 @@ def cautions(report: ScanReport, explored: Explorer) -> tuple[str, ...]:
     return tuple(
         sentence
         for sentence in (
+            _unranked(report, explored),
             _imported(report),
             _saturated(report),
             _rounded(report),
             _lacking(explored),
         )
         if sentence
+    )
+
+
+def _unranked(report: ScanReport, explored: Explorer) -> str:
+    if not explored.unranked:
+        return ""
+    return (
+        f"No plan can rank by {printable(report.score, 40)}, the score of this scan: "
+        f"{explored.unranked}. What is shown is by {explored.first.shade.score}."
     )
 
 

@@ -4,8 +4,14 @@ from dataclasses import dataclass
 from shlex import quote
 
 from spectrum_ft.errors import PlanError
-from spectrum_ft.planning.exploring import Exploration, explore, explore_scores
-from spectrum_ft.planning.requests import DEFAULT_SHARE
+from spectrum_ft.planning.exploring import (
+    Exploration,
+    explore,
+    explore_scores,
+    plannable_scores,
+)
+from spectrum_ft.planning.making import Planned, make_plan
+from spectrum_ft.planning.requests import DEFAULT_SHARE, PlanRequest
 from spectrum_ft.records.scans import ScanReport
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.facts import trained_text
@@ -43,8 +49,10 @@ class Explorer:
     """The command from what comes after the share and the score's option."""
     obstacle: str
     """Why no plan can be made; empty if one can."""
+    unranked: str
+    """Why the scan's own score ranks no plan, where another one does; else empty."""
     lacking: tuple[str, ...]
-    """Scores of the scan that no plan can be made with, because a matrix lacks them."""
+    """Other scores of the scan that no plan can be made with, because a matrix lacks them."""
 
     @property
     def first(self) -> Choice:
@@ -62,13 +70,22 @@ class Explorer:
         return f"{self.before}{START}%{self.first.option}{self.after}" if self.can_plan else ""
 
 
-def explorer(report: ScanReport, units: list[Unit], name: str) -> Explorer:
-    """What can be explored of `report`, whose file is called `name`."""
-    found = explore_scores(report)
+def explorer(
+    report: ScanReport, units: list[Unit], name: str, *, only_first: bool = False
+) -> Explorer:
+    """What can be explored of `report`, whose file is called `name`.
+
+    With `only_first` no choices but the first, for what cannot be asked for another.
+    """
+    if only_first:
+        scores = plannable_scores(report)
+        found = tuple(explore(report, score) for score in scores[:1])
+    else:
+        found = explore_scores(report)
+        scores = tuple(exploration.score for exploration in found)
     choices = [_choice(report, units, exploration) for exploration in found]
-    obstacle = ""
+    reason = _obstacle(report) if scores[:1] != (report.score,) else ""
     if not choices:
-        obstacle = _obstacle(report)
         choices = [
             Choice(
                 shade=shade(units, report.score),
@@ -79,13 +96,14 @@ def explorer(report: ScanReport, units: list[Unit], name: str) -> Explorer:
             )
         ]
     present = dict.fromkeys(score for matrix in report.matrices for score in matrix.scores)
-    offered = {choice.shade.score for choice in choices}
+    told = {report.score, *scores}
     return Explorer(
         choices=tuple(choices),
         before=f"spectrum plan {_argument(name)} --top ",
         after=" -o plan.yaml",
-        obstacle=obstacle,
-        lacking=tuple(printable(score, 40) for score in present if score not in offered)[:12],
+        obstacle="" if found else reason,
+        unranked=reason if found else "",
+        lacking=tuple(printable(score, 40) for score in present if score not in told)[:12],
     )
 
 
@@ -95,6 +113,16 @@ def verdict(explored: Explorer) -> str:
         return f"No plan can be made from this scan: {explored.obstacle}."
     first = explored.first
     return f"The best {START} % of each kind by {first.shade.score} are {first.default}."
+
+
+def plan_shown(report: ScanReport, planned: Planned | None, explored: Explorer) -> Planned | None:
+    """`planned`, the default plan; where there is none, the one by the score that is shown first.
+
+    The scan's own score may rank no plan where another one does.
+    """
+    if planned is not None or not explored.can_plan:
+        return planned
+    return make_plan(report, PlanRequest(score=explored.first.shade.score))
 
 
 def _choice(report: ScanReport, units: list[Unit], found: Exploration) -> Choice:

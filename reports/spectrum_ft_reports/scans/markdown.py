@@ -5,7 +5,7 @@ from spectrum_ft.records.scans import ScanReport
 from spectrum_ft_reports.parts.markdown import fenced, listed, safe, table
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.cautions import cautions
-from spectrum_ft_reports.scans.explorer import START, explorer, verdict
+from spectrum_ft_reports.scans.explorer import START, explorer, plan_shown, verdict
 from spectrum_ft_reports.scans.units import units_of
 from spectrum_ft_reports.scans.views import scan_view
 
@@ -15,9 +15,10 @@ def scan_markdown(report: ScanReport, planned: Planned | None, *, name: str) -> 
 
     `planned` is the default plan, None if there is none; `name` is what the scan's file is called.
     """
-    view = scan_view(report, planned)
-    explored = explorer(report, units_of(report), name)
-    head = ("kind", f"median {view.score}", f"trains at {START} %", "weights", "layers that train")
+    explored = explorer(report, units_of(report), name, only_first=True)
+    view = scan_view(report, plan_shown(report, planned, explored))
+    median, trains = f"median {safe(view.score)}", f"trains at {START} %"
+    head = ("kind", median, trains, "weights", "layers that train")
     rows = [(safe(row.kind), row.median, row.train, row.params, row.layers) for row in view.rows]
     commands = [printable(report.command, 8_000), explored.command]
     parts = [f"### {safe(view.title)}", safe(verdict(explored))]

@@ -13,7 +13,7 @@ from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans import spectra
 from spectrum_ft_reports.scans.cautions import cautions
-from spectrum_ft_reports.scans.explorer import START, Explorer, explorer, verdict
+from spectrum_ft_reports.scans.explorer import START, Explorer, explorer, plan_shown, verdict
 from spectrum_ft_reports.scans.heat_map import ROW, heat_map
 from spectrum_ft_reports.scans.matrix_lines import lines_of
 from spectrum_ft_reports.scans.matrix_texts import fact_labels, fact_texts, full_name, scores_of
@@ -73,6 +73,7 @@ def scan_page(report: ScanReport, planned: Planned | None, *, source: Source) ->
     explored = explorer(report, units, source.name)
     scores = scores_of(report)
     lines = lines_of(units, scores)
+    planned = plan_shown(report, planned, explored)
     view = scan_view(report, planned)
     outside = [
         Outside(

@@ -25,7 +25,7 @@ _SCALE = LinearSegmentedColormap.from_list("scores", [LIGHT.low, LIGHT.high])
 def draw_scan(report: ScanReport, *, name: str) -> Figure | None:
     """The heat map of `report`, read from a file called `name`; None if no matrix has a layer."""
     units = units_of(report)
-    explored = explorer(report, units, name)
+    explored = explorer(report, units, name, only_first=True)
     drawn = heat_map(units, explored.first)
     if drawn is None:
         return None

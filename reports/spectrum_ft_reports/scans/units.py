@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from math import isfinite
 
 from spectrum_ft.planning.candidates import unit_kinds
 from spectrum_ft.records.scans import ScannedMatrix, ScanReport
+from spectrum_ft.summaries import joint_score
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.sparklines import height
+from spectrum_ft_reports.parts.untrusted import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class Shade:
     heights: tuple[int | None, ...]
     """From 0, the lowest of the kind, to 100, the highest; None without a value."""
     texts: tuple[str, ...]
-    """The values, means where a unit holds many matrices."""
+    """The values, means where a unit holds many matrices; `-` for one that is not finite."""
 
 
 def units_of(report: ScanReport) -> list[Unit]:
@@ -53,32 +56,27 @@ def shade(units: Sequence[Unit], score: str) -> Shade:
 
     An unbounded score is as dark as the highest one.
     """
-    values = [_mean(unit, score) for unit in units]
+    values = [joint_score(unit.matrices, score) for unit in units]
     spans: dict[str, tuple[float, float]] = {}
     for unit, value in zip(units, values, strict=True):
-        if value is not None:
+        if value is not None and isfinite(value):
             low, high = spans.get(unit.kind, (value, value))
             spans[unit.kind] = min(low, value), max(high, value)
     return Shade(
-        score=score,
+        score=printable(score, 40),
         heights=tuple(
-            _height(unit, score, value, spans) for unit, value in zip(units, values, strict=True)
+            _height(value, spans.get(unit.kind)) for unit, value in zip(units, values, strict=True)
         ),
-        texts=tuple(map(numbers.score, values)),
+        texts=tuple(
+            numbers.score(value if value is not None and isfinite(value) else None)
+            for value in values
+        ),
     )
 
 
-def _mean(unit: Unit, score: str) -> float | None:
-    """The mean over the finite values of the unit's matrices."""
-    values = [v for m in unit.matrices if (v := m.scores.get(score)) is not None]
-    return fmean(values) if values else None
-
-
-def _height(
-    unit: Unit, score: str, value: float | None, spans: dict[str, tuple[float, float]]
-) -> int | None:
+def _height(value: float | None, span: tuple[float, float] | None) -> int | None:
     if value is None:
-        unbounded = score in unit.matrices[0].scores and "unresolved" not in unit.matrices[0].flags
-        return 100 if unbounded else None
-    low, high = spans[unit.kind]
-    return round(100.0 * (value - low) / (high - low)) if high > low else 50
+        return None
+    if span is None or not isfinite(value):
+        return 100
+    return round(100 * height(value, *span))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned
@@ -10,7 +11,7 @@ from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.summaries import KindSummary, summarize_kinds
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.facts import Fact
-from spectrum_ft_reports.parts.sparklines import Cell
+from spectrum_ft_reports.parts.sparklines import Cell, height
 from spectrum_ft_reports.parts.titles import model_title
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.facts import memory_facts, plan_facts, scan_facts
@@ -93,7 +94,7 @@ def scan_view(
     numbers_of_layers = [layer for summary in summaries for layer in summary.by_layer]
     return ScanView(
         title=model_title(report.model),
-        score=score,
+        score=printable(score, 40),
         layers=f"0 → {max(numbers_of_layers)}" if numbers_of_layers else "",
         rows=tuple(_row(summary) for summary in summaries),
         facts=(
@@ -131,21 +132,20 @@ def _ranges(layers: Sequence[int]) -> str:
 
 def _cells(summary: KindSummary) -> list[Cell]:
     values = summary.by_layer
-    finite = [value for value in values.values() if value is not None]
+    finite = [value for value in values.values() if value is not None and isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    span = high - low
     cells = []
     last = max(values, default=-1)
     # Missing layers show as holes, unless the numbers make no sense.
     for layer in range(last + 1) if last < _MOST_LAYERS else sorted(values):
         value = values.get(layer)
-        if layer not in values:
-            height = None
-        elif value is None:  # unbounded: above every finite score
-            height = 1.0
+        if value is None:
+            at = None
+        elif not isfinite(value):  # unbounded: above every finite score
+            at = 1.0
         else:
-            height = (value - low) / span if span > 0.0 else 0.5
-        cells.append(Cell(height=height, marked=layer in summary.trained_layers))
+            at = height(value, low, high)
+        cells.append(Cell(height=at, marked=layer in summary.trained_layers))
     return cells
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spectrum_ft.planning.exporting.names import module_names, parameter_names
+from spectrum_ft.planning.exporting.names import module_names
 from spectrum_ft.planning.exporting.settings import to_yaml, whole_alpha
 from spectrum_ft.records.plans import Base, LoraSettings, Plan
 
@@ -24,7 +24,7 @@ _BASES: Mapping[Base, Mapping[str, Any]] = {
 
 def train_by_axolotl(plan: Plan) -> str:
     """`unfrozen_parameters`: one pattern for each trained tensor, matching it and no other."""
-    patterns = [f"^{_escaped(name)}$" for name in parameter_names(plan.train)]
+    patterns = [f"^{_escaped(name)}$" for name in plan.train]
     return to_yaml({"unfrozen_parameters": patterns})
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spectrum_ft.errors import PlanError
-from spectrum_ft.planning.exporting.names import module_names, parameter_names
+from spectrum_ft.planning.exporting.names import module_names
 from spectrum_ft.planning.exporting.settings import to_yaml, whole_alpha
 from spectrum_ft.records.plans import Base, LoraSettings, Plan
 
@@ -26,7 +26,7 @@ _BASES: Mapping[Base, Mapping[str, Any]] = {
 
 def train_by_ms_swift(plan: Plan) -> str:
     """Full tuning with all frozen but the trained tensors, by one anchored expression."""
-    names = "|".join(re.escape(name) for name in parameter_names(plan.train))
+    names = "|".join(re.escape(name) for name in plan.train)
     expression = f"^(?:{names})$"
     if len(expression) > _MAX_ARGUMENT:
         raise PlanError(
