@@ -200,21 +200,22 @@ def test_the_output_that_the_quick_start_quotes_is_of_the_program_s_form(
     assert quoted >= 5
 
 
-def forms(output: str) -> set[str]:
-    """What each line begins with, up to two blanks, with `#` for figures.
+def forms(output: str) -> set[tuple[str, int]]:
+    """What each line begins with, `#` for figures, and of how many columns it is.
 
     Not those of a kind of matrix and of a model, which are others in a test, nor continued lines.
     """
-    plain = [
-        line
+    skipped = re.compile(r"\s|$|[.]{3}|─|.*(?:[▁▂▃▄▅▆▇█]|packaged:)")
+    rows = [
+        re.split(r"\s{2,}", line.rstrip())
         for line in output.splitlines()
-        if not re.match(r"\s|$|[.]{3}|─", line) and not re.search("[▁▂▃▄▅▆▇█]|packaged:", line)
+        if not skipped.match(line)
     ]
-    return {re.sub(r"\d[\d.,]*(e-\d+)?", "#", re.split(r"\s{2,}", line)[0]) for line in plain}
+    return {(re.sub(r"\d[\d.,]*", "#", row[0]), len(row)) for row in rows}
 
 
 def run_line(line: CommandLine, spectrum: Spectrum) -> str:
-    """What is said by a line that is run as it stands, but on the tiny model, and comparing nothing.
+    """What is said by a line that is run as it stands, but on the tiny model.
 
     Earlier results are replaced. A comparison trains for hours: it is only checked, as `--dry-run`
     does.

@@ -14,12 +14,12 @@ from spectrum_ft.planning.plan_files import plan_to_yaml
 from spectrum_ft.record_files import to_json
 from spectrum_ft.writing import make_folder, write_file
 from spectrum_ft_cli.commands import Command, option
-from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.demo_data import held_out_lines, training_lines
 from spectrum_ft_cli.output import check_output
 from spectrum_ft_cli.scan import run_scan
 from spectrum_ft_cli.showing.scans import show_scan
 from spectrum_ft_cli.talk import Talk
+from spectrum_ft_reports.parts.commands import shell_line
 
 MODEL = "smollm2-135m"
 
@@ -94,7 +94,7 @@ def command(talk: Talk, output: Path, force: bool) -> int | None:
         ("plan", str(scan_file), "--top", "50%", "-o", str(output / "plan-50.yaml")),
         ("train", "PATH_OR_HUB_ID", "--preset", "hybrid", "--data", "train.jsonl", "-o", "run"),
     ):
-        talk.say("  " + command_to_copy("spectrum", *words))
+        talk.say("  " + shell_line("spectrum", *words))
     return None
 
 
@@ -107,7 +107,7 @@ def _pages(output: Path) -> dict[str, Path]:
 def _run(talk: Talk, name: str, *words: str) -> int | None:
     """Run another command as a user would type it; its exit code if that is not 0."""
     talk.say("")
-    talk.say(f"$ {command_to_copy('spectrum', name, *words)}")
+    talk.say(f"$ {shell_line('spectrum', name, *words)}")
     command: click.Command = import_module(f"spectrum_ft_cli.{name}").command
     code: int | None = command.main(args=list(words), standalone_mode=False, obj=talk)
     return code

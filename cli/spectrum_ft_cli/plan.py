@@ -215,7 +215,7 @@ def command(
     report = _scan_of(scan, talk, score=score, allow_pickle=allow_pickle)
     budget = _budget(report, shape, params=params, vram=vram)
     planned = fit_plan(report, request, budget) if budget else make_plan(report, request)
-    exported = export_plan(planned.plan, export) if export else None
+    exported = export_plan(planned.plan, export, stored=report.shapes) if export else None
     # Files first: whoever reads our output may go away at any time.
     if output is not None:
         emit(exported or plan_to_yaml(planned.plan), output, force=force)

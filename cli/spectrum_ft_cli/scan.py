@@ -17,11 +17,11 @@ from spectrum_ft.spectra.scores import SCORES
 from spectrum_ft.spectra.store import SpectraStore
 from spectrum_ft_cli.commands import Command, option
 from spectrum_ft_cli.compute_options import compute_options
-from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.output import check_output, emit, output_options
 from spectrum_ft_cli.progress import follow
 from spectrum_ft_cli.scan_forecast import estimate, say_forecast
 from spectrum_ft_cli.talk import Talk
+from spectrum_ft_reports.parts.commands import argument
 
 kinds_option = option(
     "--kinds",
@@ -175,5 +175,4 @@ def command(
     if planned is None:
         return
     source = str(output) if output is not None else model
-    copy = command_to_copy("spectrum", "plan", source, "--top", "25%", "-o", "plan.yaml")
-    talk.say(f"Next: {copy}")
+    talk.say(f"Next: spectrum plan {argument(source)} --top 25% -o plan.yaml")

@@ -17,7 +17,6 @@ from spectrum_ft.records.plans import Plan
 from spectrum_ft.records.training import TrainRun, TrainSettings, TrainStep
 from spectrum_ft.tuning.runs.run_folder import CHECKPOINTS, PLAN
 from spectrum_ft_cli.commands import Command, option
-from spectrum_ft_cli.copying import command_to_copy
 from spectrum_ft_cli.libraries import quiet_libraries
 from spectrum_ft_cli.output import check_folder
 from spectrum_ft_cli.scan import run_scan
@@ -28,6 +27,7 @@ from spectrum_ft_cli.train_config import given, kept_config, settle
 from spectrum_ft_cli.train_options import as_settings, setting_options
 from spectrum_ft_cli.train_progress import watching
 from spectrum_ft_cli.values import Share
+from spectrum_ft_reports.runs.next_commands import merge_command
 
 if TYPE_CHECKING:
     from spectrum_ft.tuning.training import Training
@@ -123,7 +123,7 @@ def command(ctx: click.Context, /, **_: Any) -> int | None:
         sys.stdout.write(to_json(run))
     else:
         show_run(run, str(output))
-    talk.say(f"Next: {command_to_copy('spectrum', 'merge', str(output), '-o', f'{output}-merged')}")
+    talk.say(f"Next: {merge_command(str(output))}")
     return None
 
 

@@ -173,11 +173,11 @@ def test_figures_that_read_the_same_are_best_alike_and_a_single_one_is_not() -> 
 def test_what_was_not_measured_is_a_dash_or_no_column_at_all() -> None:
     comparison = empty_comparison()
     shown = rendered(comparison, 80)
-    assert "–" in shown
+    assert "–" in comparison_markdown(comparison_view(comparison))
+    assert "95 % interval" not in shown
     assert "memory" not in shown[: shown.index("─")]
     assert "cannot be told" in rendered(comparison, 120)
     assert rendered(a_comparison(arms=(), contrasts=(), verdicts=()), 60)
-    comparison_markdown(comparison_view(comparison))
     general = Estimate(mean=3.25, low=None, high=None, values=(3.25,))
     arms = (untrained_arm("votes:16", 0.5, 1.0, general_loss=general, samples=9.75),)
     titles = [column.title for column in comparison_view(a_comparison(arms=arms)).columns]
@@ -401,8 +401,8 @@ def test_without_accuracy_the_loss_is_drawn_and_without_anything_nothing() -> No
 @pytest.mark.parametrize(
     ("name", "comparison", "words"),
     [
-        ("picture.gif", a_comparison(), "kind of report"),
-        ("picture", a_comparison(), "kind of report"),
+        ("picture.gif", a_comparison(), "cannot be written as .gif"),
+        ("picture", a_comparison(), "without an ending"),
         ("report.markdown", a_comparison(), "end its name in"),
         ("picture.png", empty_comparison(), "nothing to draw"),
         ("picture.svg", empty_comparison(), "a comparison with results is needed"),

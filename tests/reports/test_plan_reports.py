@@ -27,7 +27,7 @@ from spectrum_ft.treatments.choices import choice_again
 from spectrum_ft.treatments.subjects import Subject, of_plan, of_scan
 from spectrum_ft.treatments.treatments import lay_out
 from spectrum_ft_cli.showing.given import Given
-from spectrum_ft_cli.showing.plans import subject_of
+from spectrum_ft_cli.showing.plans import _MENDED, subject_of
 from spectrum_ft_reports.drawing.files import picture_bytes
 from spectrum_ft_reports.pages.masthead import Source
 from spectrum_ft_reports.parts import numbers
@@ -451,16 +451,76 @@ def test_an_import_is_found_by_its_plan_and_has_no_weights_to_count(
     assert "spectrum train MODEL --plan plan.yaml" in text
 
 
+def test_what_lies_where_an_import_was_and_is_another_leaves_the_plan_alone(
+    here: Path, spectrum: Spectrum
+) -> None:
+    scan = here / "snr.json"
+    scan.write_text(to_json(imported_scan()), "utf-8")
+    (here / "plan.yaml").write_text(plan_to_yaml(make_plan(imported_scan()).plan), "utf-8")
+    assert "Note:" not in spectrum("report", "plan.yaml").stdout.replace("Note: An import", "")
+    scan.write_text(to_json(small_scan()).replace("up_proj", "gate_proj"), "utf-8")
+    done = spectrum("report", "plan.yaml")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "What lies at snr.json is not the model that this plan was made for" in text
+    assert "Trains 2 tensors" in text
+    refused = spectrum("report", "plan.yaml", "--scan", "snr.json")
+    assert_explained(refused, "2 of the plan's names are not in this model")
+
+
+def test_names_in_the_next_command_are_no_options_and_reach_the_shell_whole() -> None:
+    plan = make_plan(small_scan()).plan
+    for source, path, words in (
+        ("--force", "-p.yaml", "./--force --plan ./-p.yaml"),
+        ("~/my models/x", "a b.yaml", "~/'my models/x' --plan 'a b.yaml'"),
+        ("a\nb", "\x1b.yaml", r"$'a\012b' --plan $'\033.yaml'"),
+    ):
+        named = replace(plan, model=replace(plan.model, source=source))
+        view = plan_view(named, of_plan(named, "lost"), TrainingShape(), path=path)
+        assert view.next_command.startswith(f"spectrum train {words} --data train.jsonl")
+
+
+def test_the_command_of_a_plan_is_one_printable_line_in_markdown() -> None:
+    text = plan_markdown(hybrid(), "spectrum plan\n```\x1b[2J\u202e\n# heading")
+    assert "\n# heading" not in text
+    assert all(line.isprintable() for line in text.splitlines())
+
+
 @pytest.mark.parametrize(
-    "source", ["owner/none", "a--b", "packaged:none", "/dev/zero", "~/none", "../x", "a\u202eb"]
+    ("source", "told"),
+    [
+        *((name, "is not on this machine") for name in ("owner/none", "a--b", "~/none", "../x")),
+        ("a\u202eb", "is not on this machine"),
+        ("packaged:none", "(no packaged model is called none)"),
+        ("/dev/zero", "(/dev/zero: not a weight file that can be read)"),
+        ("", "(no model given)"),
+    ],
 )
-def test_a_plans_source_of_any_kind_is_looked_for_and_never_fetched(source: str) -> None:
+def test_a_plans_source_of_any_kind_is_looked_for_and_never_fetched(source: str, told: str) -> None:
     plan = make_plan(small_scan()).plan
     for fingerprint in (plan.model.fingerprint, None):
         model = replace(plan.model, source=source, fingerprint=fingerprint)
         subject = subject_of(replace(plan, model=model), Given(path="plan.yaml"))
         assert subject.found is None
-        assert "is not on this machine" in subject.lacking
+        assert told in subject.lacking
+
+
+def test_what_is_there_and_cannot_be_read_is_not_called_missing(here: Path) -> None:
+    plan = make_plan(small_scan()).plan
+    (here / "empty").mkdir()
+    (here / "torn").mkdir()
+    (here / "torn" / "model.safetensors").write_bytes(b"\xff" * 4)
+    (here / "scores.json").write_text("{", "utf-8")
+    (here / "\x1b[2J").mkdir()
+    for source, fingerprint in (
+        *(("empty", "f" * 64), ("torn", "f" * 64), ("scores.json", None), ("\x1b[2J", None)),
+    ):
+        model = replace(plan.model, source=source, fingerprint=fingerprint)
+        lacking = subject_of(replace(plan, model=model), Given(path="plan.yaml")).lacking
+        assert lacking.startswith("What the plan was made from cannot be read (")
+        assert ascii(source)[1:-1].replace("\\\\", "\\") in lacking
+        assert lacking.endswith(_MENDED)
+        assert lacking.isprintable()
 
 
 def test_a_model_on_the_hub_that_is_not_here_is_not_downloaded(

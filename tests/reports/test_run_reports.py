@@ -4,6 +4,7 @@ import io
 import math
 import random
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -331,6 +332,23 @@ def test_next_commands_take_names_as_a_shell_does(plain: TrainRun) -> None:
         "spectrum merge ./-run/ -o ./-run-merged",
     )
     assert run_view(run).commands == ()
+
+
+def test_the_merge_of_a_run_lies_beside_it_however_it_is_named(
+    plain: TrainRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my run" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "my run")
+    beside = {
+        **{".": "../my run-merged", "./": "../my run-merged", "..": "", "inside": "inside-merged"},
+        **{"inside/": "inside-merged", "inside/..": "../my run-merged", "/": "merged"},
+        **{"../my run/.": "../my run-merged", "inside/.": "inside-merged"},
+    }
+    beside[".."] = f"../../{tmp_path.name}-merged"
+    for folder, expected in beside.items():
+        program, _, named, _, merged = shlex.split(run_view(plain, folder).commands[1])
+        assert (program, named) == ("spectrum", folder)
+        assert (tmp_path / "my run" / merged).resolve() == Path(expected).resolve(), folder
 
 
 def test_every_medium_says_the_same_figures(plain: TrainRun) -> None:

@@ -316,7 +316,7 @@ def test_hostile_names_stay_text() -> None:
     page = page_of(report, source)
     assert_page_is_ours(page)
     assert len(re.findall(r"<script", page)) == 5  # four of ours and the data
-    assert "spectrum plan &#39;./-" in page  # quoted for a shell, and no option
+    assert "spectrum plan $&#39;./-" in page  # quoted for a shell, and no option
     assert_markdown_is_text(scan_markdown(report, planned(report), name=source.name))
     figure = draw_scan(report, name=source.name)
     assert figure is not None

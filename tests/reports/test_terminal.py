@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hostile import NAMES, assert_plain_text
 from scans import matrix, one_kind, scan_of
+from spectrum_ft.environment import current_environment
 from spectrum_ft.memory import TrainingShape, forecast
 from spectrum_ft.planning.making import PlanRequest, make_plan
 from spectrum_ft.records.scans import ModelInfo, ScanReport
@@ -160,6 +161,11 @@ def test_no_width_is_too_small_and_no_name_is_obeyed(width: int, encoding: str) 
     text = file.buffer.getvalue().decode(encoding)
     assert_plain_text(text)
     assert max(cell_len(line) for line in text.splitlines()) <= max(width, 2)  # a wide sign is two
+
+
+def test_the_name_of_a_device_is_no_command_to_a_terminal() -> None:
+    environment = current_environment("\x1b[31mcuda")
+    assert_plain_text(rendered(replace(small_scan(), environment=environment), 80))
 
 
 def test_colour_marks_what_trains_and_a_pipe_gets_none() -> None:

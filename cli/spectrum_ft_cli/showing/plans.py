@@ -23,6 +23,10 @@ def show(plan: Plan, given: Given) -> None:
     print_plan(ReportConsole(), _view(plan, given))
 
 
+class _NotHere(CheckpointError):
+    """There is nothing where a model or a scan was looked for."""
+
+
 def _view(plan: Plan, given: Given) -> PlanView:
     return plan_view(plan, subject_of(plan, given), given.shape, path=given.path)
 
@@ -57,10 +61,15 @@ def _named(plan: Plan) -> Subject:
     """The model that `plan` names, if it is here and is the one that the plan was made for."""
     try:
         subject, own = _read(os.path.expanduser(plan.model.source), plan, by_plan=True)
-    except (CheckpointError, RecordError, OutputError):
+    except _NotHere:
         told = f"What the plan was made from, {_quoted(plan)}, is not on this machine"
         return of_plan(plan, f"{told}, {_MENDED}")
-    if plan.model.fingerprint not in (None, own):
+    except (CheckpointError, RecordError, OutputError) as fault:
+        told = f"What the plan was made from cannot be read ({fault.message})"
+        return of_plan(plan, f"{told}, {_MENDED}")
+    made_for = plan.model.fingerprint
+    is_another = made_for != own if made_for is not None else bool(_unknown(plan, subject))
+    if is_another:
         told = f"What lies at {_quoted(plan)} is not the model that this plan was made for"
         return of_plan(plan, f"{told}, {_MENDED}")
     _check_names(plan, subject)
@@ -87,9 +96,15 @@ def _read(source: str, plan: Plan, *, by_plan: bool = False) -> tuple[Subject, s
 
 
 def _on_this_machine(source: str) -> str:
-    """The path of a model that `open_checkpoint` opens without a network."""
-    if os.path.exists(source) or source.startswith(PACKAGED_PREFIX) or not is_hub_id(source):
+    """The path of a model that `open_checkpoint` opens without a network.
+
+    Raises `_NotHere` where nothing is.
+    """
+    if not source or os.path.exists(source) or source.startswith(PACKAGED_PREFIX):
         return source
+    if not is_hub_id(source):
+        hint = "give a model folder, a .safetensors or .gguf file, or a scan of it"
+        raise _NotHere(f"{source}: no such file or folder", hint)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -98,7 +113,7 @@ def _on_this_machine(source: str) -> str:
         with quiet_hub():
             return snapshot_download(repo_id, revision=revision, local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError):
-        raise CheckpointError(
+        raise _NotHere(
             f"{source}: not on this machine, and a report downloads nothing",
             "give a scan of it, or its folder",
         ) from None
@@ -106,7 +121,7 @@ def _on_this_machine(source: str) -> str:
 
 def _check_names(plan: Plan, subject: Subject) -> None:
     """Raise `PlanError` for names of `plan` that the model does not hold."""
-    unknown = [name for name in plan.reached if name not in subject.places]
+    unknown = _unknown(plan, subject)
     if not unknown:
         return
     from difflib import get_close_matches
@@ -116,6 +131,10 @@ def _check_names(plan: Plan, subject: Subject) -> None:
         f"{len(unknown)} of the plan's names are not in this model: {few_names(unknown)}",
         f"did you mean {few_names(close)}?" if close else "was it made for another model?",
     )
+
+
+def _unknown(plan: Plan, subject: Subject) -> list[str]:
+    return [name for name in plan.reached if name not in subject.places]
 
 
 def _page(plan: Plan, given: Given) -> str:

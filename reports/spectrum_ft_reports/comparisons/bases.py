@@ -53,7 +53,7 @@ def basis(estimates: Sequence[Estimate]) -> str:
         return _OF_QUESTIONS
     if not single:
         return "over seeds and questions"
-    return f"over seeds and questions; {_whose(single)} {_OF_QUESTIONS}"
+    return f"over seeds and questions ({_whose(single)} {_OF_QUESTIONS})"
 
 
 def _whose(single: Sequence[Estimate]) -> str:
@@ -73,6 +73,10 @@ _NEW_QUESTIONS = (
     "100 such intervals would hold their true value. What other seeds would give lies outside of "
     "what it tells."
 )
+_ALIKE = (
+    "where the difference is the same in every question, as where two arms answer all of them "
+    "alike: it would have no width and look certain."
+)
 _ZERO = " An interval of a difference that holds 0 leaves open which arm is better."
 
 
@@ -87,6 +91,8 @@ def explained(arms: Sequence[ArmResult], contrasts: Sequence[Contrast]) -> tuple
     if single:
         which = f" {_whose(single)}" if found else ""
         found.append(Fact(f"95 % interval{which}", _NEW_QUESTIONS))
+    if _without_width(contrasts):
+        found.append(Fact("no interval", f"none is shown {_ALIKE}"))
     return tuple(found)
 
 
@@ -116,10 +122,19 @@ def column_notes(contrasts: Sequence[Contrast]) -> tuple[ColumnNote, ...]:
             "models, not of new seeds."
         )
         notes.append(ColumnNote(("these models",), text))
-    if any(low is not None and told_ends(low, high) is None for low, high in [*spans, *models]):
-        text = (
-            "An interval is left out where the difference is the same in every question: both arms "
-            "answered alike, for one. That few questions agree is no certainty."
-        )
+    if _without_width(contrasts):
+        text = f"No interval is shown {_ALIKE}"
         notes.append(ColumnNote(("95 % interval", "these models"), text))
     return tuple(notes)
+
+
+def _without_width(contrasts: Sequence[Contrast]) -> bool:
+    """Whether any interval is kept back because it has no width."""
+    return any(
+        low is not None and told_ends(low, high) is None
+        for contrast in contrasts
+        for low, high in (
+            (contrast.low, contrast.high),
+            (contrast.models_low, contrast.models_high),
+        )
+    )

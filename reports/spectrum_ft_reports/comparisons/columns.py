@@ -10,6 +10,9 @@ from spectrum_ft_reports.parts import numbers
 NONE = "–"
 """What stands where there is no figure."""
 
+INTERVALS = frozenset({"95 % interval", "loss interval"})
+"""The titles of columns with intervals."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:

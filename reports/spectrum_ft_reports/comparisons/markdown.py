@@ -8,10 +8,10 @@ def comparison_markdown(view: ComparisonView) -> str:
     """The table of a comparison, its verdict, and the command that makes it again."""
     parts = [f"### {safe(view.title)}", view.setting, _arms(view)]
     notes = ["**bold**: best of its column"] if view.columns else []
-    if view.basis:
-        notes.append(f"intervals of 95 %: {view.basis}")
     if view.domination:
         notes.append(f"†: {view.domination}")
+    if view.basis:
+        notes.append(f"intervals of 95 %: {view.basis}")
     parts.append("; ".join(notes))
     parts += listed("Verdict", view.verdicts)
     for group in view.contrasts:

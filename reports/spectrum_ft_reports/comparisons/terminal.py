@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spectrum_ft_reports.comparisons.columns import NONE
+from spectrum_ft_reports.comparisons.columns import INTERVALS, NONE
 from spectrum_ft_reports.comparisons.contrast_views import ContrastGroup
 from spectrum_ft_reports.comparisons.views import ComparisonView, CourseRow, PlaceRow
 from spectrum_ft_reports.parts.fitted_tables import Column, Entry, fit
@@ -89,10 +89,11 @@ class _Page:
         hidden = self._table(columns)
         best, dominated = ("*", "·") if self._marks else ("bold", "dim")
         notes = [f"{best}: best of its column"] if view.columns else []
-        if view.basis:
-            notes.append(f"intervals of 95 %: {view.basis}")
         if view.domination:
             notes.append(f"{dominated}: {view.domination}")
+        titles = {column.title for column in view.columns}
+        if view.basis and INTERVALS & titles - set(hidden):
+            notes.append(f"intervals of 95 %: {view.basis}")
         if hidden:
             notes.append(_no_room(hidden))
         self.say("; ".join(notes) or "no arm yet", style=_LEFT)

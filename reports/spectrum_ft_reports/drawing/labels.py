@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import hypot, inf
 from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -96,6 +97,10 @@ class Point:
     """The lower and upper end of its bar."""
 
 
+_RADIUS = 7
+"""How far a point's sign reaches, in dots."""
+
+
 class _Box(NamedTuple):
     """A rectangle, in dots."""
 
@@ -109,6 +114,20 @@ class _Box(NamedTuple):
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its middle."""
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
+
+    def nearest(self, at: tuple[float, float]) -> tuple[float, float]:
+        """The place in it that is nearest to `at`."""
+        x, y = at
+        return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
+
+    def holds(self, at: tuple[float, float]) -> bool:
+        """Whether `at` lies in it."""
+        return self.left < at[0] < self.right and self.bottom < at[1] < self.top
 
     def grown(self, by: float) -> "_Box":
         """It, wider on every side."""
@@ -132,9 +151,11 @@ _PLACES = tuple(
     if up or rise == 1.0
 )
 
-# What a label costs for each dot that it covers or, of another point, stands close to, and for each
-# place that it stands further out.
-_NAME_COST, _BAR_COST, _EDGE_COST, _CLOSE_COST, _FURTHER_COST = 1000.0, 3.0, 2000.0, 25.0, 10.0
+# What a label costs for each dot that it covers or, of another point, stands close to, for each
+# point that its line runs through, for each piece of a line under a label, and for each place that
+# it stands further out.
+_NAME_COST, _EDGE_COST, _CLOSE_COST, _THROUGH_COST, _FURTHER_COST = 1000.0, 2000.0, 25.0, 3e4, 10.0
+_OWN_BAR_COST, _BAR_COST, _LINE_COST = 1.5, 6.0, 400.0
 _CLOSE = 8.0
 """How near to another point a label seems to be that point's, in dots."""
 
@@ -147,9 +168,11 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
     frame = _Box(*axes.get_window_extent().extents)
     dots = {point: _dot(axes, point) for point in points}
     names = list(dots.values())
-    bars = [_bar(axes, point) for point in points]
+    bars = {point: _bar(axes, point) for point in points}
+    pieces: list[tuple[float, float]] = []
+    scale = axes.figure.dpi / 72
     for point in sorted(points, key=lambda point: -_neighbours(axes, point, points)):
-        label = axes.annotate(
+        text = axes.annotate(
             point.text,
             point.at,
             xytext=(0, 0),
@@ -160,26 +183,43 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         )
         # Measured once: the layout of a text takes far longer than all the rest.
-        size = label.get_window_extent()
-        others = [dot.grown(_CLOSE) for other, dot in dots.items() if other != point]
-        costs = {}
+        size = text.get_window_extent()
+        others = [dot for other, dot in dots.items() if other != point]
+        close = [dot.grown(_CLOSE) for dot in others]
+        crossed = [
+            (_OWN_BAR_COST if other == point else _BAR_COST, bar) for other, bar in bars.items()
+        ]
+        own = dots[point].centre
+        labels = names[len(dots) :]
+        best, least = _PLACES[0], inf
         for order, place in enumerate(_PLACES):
-            box = _at(axes, point, place, size.width, size.height)
-            costs[place] = (
+            cost = _FURTHER_COST * order
+            if cost >= least:
+                break  # all the others stand further out yet
+            box = _at(own, scale, place, size.width, size.height)
+            cost += (
                 _NAME_COST * sum(box.shared(other) for other in names)
-                + _BAR_COST * sum(box.shared(other) for other in bars)
-                + _CLOSE_COST * sum(box.shared(other) for other in others)
-                + _EDGE_COST * (size.width * size.height - box.shared(frame))
-                + _FURTHER_COST * order
+                + sum(each * box.shared(bar) for each, bar in crossed)
+                + _CLOSE_COST * sum(box.shared(other) for other in close)
+                + _LINE_COST * sum(box.holds(piece) for piece in pieces)
+                + _EDGE_COST * (box.shared(box) - box.shared(frame))
             )
-        best = min(costs, key=lambda place: costs[place])
-        label.set_position(best)
-        label.set_horizontalalignment(_beside(best.right))
-        label.set_verticalalignment(_above(best.up))
-        box = _at(axes, point, best, size.width, size.height)
+            if cost < least and _is_led(place):
+                end = box.nearest(own)
+                line = _pieces(own, end)
+                cost += _LINE_COST * sum(label.holds(piece) for label in labels for piece in line)
+                cost += _THROUGH_COST * _passed(own, end, others)
+            if cost < least:
+                best, least = place, cost
+        text.set_position(best)
+        text.set_horizontalalignment(_beside(best.right))
+        text.set_verticalalignment(_above(best.up))
+        box = _at(own, scale, best, size.width, size.height)
         names.append(box)
-        if max(abs(best.right), abs(best.up)) > _RINGS[0]:
-            _lead(axes, point, box)
+        if _is_led(best):
+            end = box.nearest(own)
+            _lead(axes, point, end)
+            pieces += _pieces(own, end)
 
 
 def _beside(right: float) -> Literal["left", "center", "right"]:
@@ -192,11 +232,12 @@ def _above(up: float) -> Literal["bottom", "center", "top"]:
     return "bottom" if up > 0.0 else "top" if up < 0.0 else "center"
 
 
-def _at(axes: Axes, point: Point, place: _Place, width: float, height: float) -> _Box:
-    """What a label covers at `place`."""
-    x, y = axes.transData.transform(point.at)
-    scale = axes.figure.dpi / 72
-    x, y = x + scale * place.right, y + scale * place.up
+def _at(own: tuple[float, float], scale: float, place: _Place, width: float, height: float) -> _Box:
+    """What a label of the point at `own` covers at `place`; `scale` in dots for each of its points.
+
+    All else is in dots.
+    """
+    x, y = own[0] + scale * place.right, own[1] + scale * place.up
     left = x if place.right > 0 else x - width if place.right < 0 else x - width / 2
     bottom = y if place.up > 0 else y - height if place.up < 0 else y - height / 2
     return _Box(left - 1, bottom - 1, left + width + 1, bottom + height + 1)
@@ -204,13 +245,39 @@ def _at(axes: Axes, point: Point, place: _Place, width: float, height: float) ->
 
 def _dot(axes: Axes, point: Point) -> _Box:
     x, y = axes.transData.transform(point.at)
-    return _Box(x - 7, y - 7, x + 7, y + 7)
+    return _Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS)
 
 
 def _bar(axes: Axes, point: Point) -> _Box:
     x = axes.transData.transform(point.at)[0]
     low, high = (axes.transData.transform((point.at[0], end))[1] for end in point.bar)
     return _Box(x - 3, low, x + 3, high)
+
+
+def _is_led(place: _Place) -> bool:
+    """Whether a label at `place` is so far from its point that a line joins them."""
+    return max(abs(place.right), abs(place.up)) > _RINGS[0]
+
+
+def _pieces(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """Places on a line, closer than a label is high."""
+    number = 2 + int(hypot(end[0] - start[0], end[1] - start[1]) / 8.0)
+    return [
+        (start[0] + (end[0] - start[0]) * i / number, start[1] + (end[1] - start[1]) * i / number)
+        for i in range(1, number)
+    ]
+
+
+def _passed(start: tuple[float, float], end: tuple[float, float], dots: Sequence[_Box]) -> int:
+    """How many of `dots` a line runs through; those that lie on its start do not count."""
+    along, up = end[0] - start[0], end[1] - start[1]
+    length = hypot(along, up) or 1.0
+    number = 0
+    for dot in dots:
+        x, y = dot.centre[0] - start[0], dot.centre[1] - start[1]
+        near = abs(x * up - y * along) / length < _RADIUS
+        number += near and _RADIUS < (x * along + y * up) / length < length
+    return number
 
 
 def _neighbours(axes: Axes, point: Point, points: Sequence[Point]) -> int:
@@ -221,9 +288,7 @@ def _neighbours(axes: Axes, point: Point, points: Sequence[Point]) -> int:
     return sum(1 for a, b in others if (a - x) ** 2 + (b - y) ** 2 < inch**2)
 
 
-def _lead(axes: Axes, point: Point, box: _Box) -> None:
-    """Draw a line from a point to the nearest place of its label."""
-    x, y = axes.transData.transform(point.at)
-    end = min(max(x, box.left), box.right), min(max(y, box.bottom), box.top)
+def _lead(axes: Axes, point: Point, end: tuple[float, float]) -> None:
+    """Draw a line from a point to `end`, in dots."""
     x1, y1 = axes.transData.inverted().transform(end)
     axes.plot([point.at[0], x1], [point.at[1], y1], color=GREY, linewidth=0.6, zorder=1.5)

@@ -1,6 +1,7 @@
 """A plan as Markdown, for a model card or a pull request."""
 
 from spectrum_ft_reports.parts.markdown import fenced, listed, safe, table
+from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.plans.views import PlanView
 
 _HEAD = ("kind", "of", "train", "adapters", "packed", "as is", "weights", "trained", "cut")
@@ -23,7 +24,7 @@ def plan_markdown(view: PlanView, command: str) -> str:
         rows = [(part.name, part.size, part.share) for part in memory.parts]
         parts.append(table(("part", "size", "share"), rows, names=1))
     parts += listed("Facts", [f"{fact.label}: {fact.text}" for fact in view.facts])
-    parts += ["Made by:", fenced(command)] if command else []
+    parts += ["Made by:", fenced(printable(command, 8_000))] if command else []
     parts += ["Trained by:", fenced(view.next_command)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

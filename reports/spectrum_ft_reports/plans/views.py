@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spectrum_ft.environment import command_line
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.depth import lowest_trained_layer
 from spectrum_ft.records.plans import Plan
@@ -12,6 +11,7 @@ from spectrum_ft.treatments.subjects import Subject
 from spectrum_ft.treatments.totals import Totals, total_up
 from spectrum_ft.treatments.treatments import TREATMENTS, Row, Treatment, lay_out
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.commands import argument, shell_line
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.parts.planning import rule
 from spectrum_ft_reports.parts.titles import short_source
@@ -185,9 +185,9 @@ def _next_command(plan: Plan, subject: Subject, shape: TrainingShape, path: str)
     model = (subject.found if is_model else plan.model.source) or "MODEL"
     if plan.model.fingerprint is None and not is_model:
         model = "MODEL"  # an import names a file of scores
-    words = ["spectrum", "train", model, "--plan", "plan.yaml" if path == "-" else path]
-    words += ["--data", "train.jsonl", *_options(shape), "-o", "run"]
-    return printable(command_line(words), 2_000)
+    file = argument("plan.yaml" if path == "-" else path)
+    options = shell_line("--data", "train.jsonl", *_options(shape), "-o", "run")
+    return f"spectrum train {argument(model)} --plan {file} {options}"
 
 
 def _options(shape: TrainingShape) -> list[str]:

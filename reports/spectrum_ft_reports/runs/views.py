@@ -3,7 +3,6 @@
 What is said before it and while it is at work is in `contracts` and `live`.
 """
 
-import shlex
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.runs.contracts import contract_facts
 from spectrum_ft_reports.runs.doubts import doubts
 from spectrum_ft_reports.runs.movement import KindMovement, movement
+from spectrum_ft_reports.runs.next_commands import next_commands
 from spectrum_ft_reports.runs.rows import (
     NONE,
     CourseRow,
@@ -90,7 +90,7 @@ def run_view(run: TrainRun, folder: str | None = None, metrics: Metrics | None =
         contract=contract_facts(run.contract, run.settings, run.data, run.eval_data),
         data=tuple(_data(run)),
         settings=setting_rows(run.settings),
-        commands=_commands(run, folder) if folder else (),
+        commands=next_commands(run, folder) if folder else (),
         command=printable(run.command, 8_000),
         blank=frozenset(c for c in columns if all(getattr(row, c) == NONE for row in rows)),
     )
@@ -200,17 +200,3 @@ def _data(run: TrainRun) -> list[Fact]:
             digest = printable(data.digest[:16])
             facts.append(Fact(label, f"{printable(data.source, 120)}, SHA-256 {digest}..."))
     return facts
-
-
-def _commands(run: TrainRun, folder: str) -> tuple[str, ...]:
-    """How to evaluate the result and how to merge it into a model of its own."""
-    place = _quoted(folder)
-    held_out = _quoted(run.settings.eval_data) if run.settings.eval_data else "test.jsonl"
-    merged = _quoted(folder.rstrip("/") + "-merged")
-    commands = (f"spectrum eval {place} --data {held_out}", f"spectrum merge {place} -o {merged}")
-    return tuple(printable(command, 8_000) for command in commands)
-
-
-def _quoted(path: str) -> str:
-    """`path` as a shell takes it, and no program takes it for an option."""
-    return shlex.quote(f"./{path}" if path.startswith("-") else path)

@@ -1,7 +1,6 @@
 """What the page of a scan can be asked: which share trains what, by each score."""
 
 from dataclasses import dataclass
-from shlex import quote
 
 from spectrum_ft.errors import PlanError
 from spectrum_ft.planning.exploring import (
@@ -13,6 +12,7 @@ from spectrum_ft.planning.exploring import (
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.planning.requests import DEFAULT_SHARE, PlanRequest
 from spectrum_ft.records.scans import ScanReport
+from spectrum_ft_reports.parts.commands import argument
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans.facts import trained_text
 from spectrum_ft_reports.scans.units import Shade, Unit, shade
@@ -99,7 +99,7 @@ def explorer(
     told = {report.score, *scores}
     return Explorer(
         choices=tuple(choices),
-        before=f"spectrum plan {_argument(name)} --top ",
+        before=f"spectrum plan {argument('scan.json' if name == '-' else name)} --top ",
         after=" -o plan.yaml",
         obstacle="" if found else reason,
         unranked=reason if found else "",
@@ -151,10 +151,3 @@ def _obstacle(report: ScanReport) -> str:
     except PlanError as error:
         return printable(error.message)
     return ""
-
-
-def _argument(name: str) -> str:
-    """A file's name as a shell takes it for one; that of standard input is not known."""
-    if name == "-":
-        return "scan.json"
-    return printable(quote(f"./{name}" if name.startswith("-") else name), 4_000)

@@ -26,7 +26,7 @@ _TOLD = {**_NOTABLE, "fallback": "the GPU had no room for it, so it was computed
 def scan_facts(report: ScanReport) -> list[Fact]:
     """What was scored, and what was not and why."""
     time = f" in {numbers.seconds(report.seconds)}" if report.seconds else ""
-    device = f" on {report.environment.device}" if report.environment else ""
+    device = f" on {printable(report.environment.device, 80)}" if report.environment else ""
     scored = numbers.plural(len(report.matrices), "matrix", "matrices") + _stacked(report)
     facts = [Fact("scored", f"{scored}{time}{device}")]
     reasons = skip_reasons(report)

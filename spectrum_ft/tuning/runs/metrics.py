@@ -4,7 +4,9 @@ Nothing that trains is imported here: reports read it too.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,8 @@ from spectrum_ft.errors import CheckpointError
 from spectrum_ft.records.training import TrainRun, TrainStep
 
 _LARGEST = 3.5e38  # no loss, norm or rate of a run is above what float32 holds
+
+_TOLERANCE = 1e-6  # of losses that are the same number, written twice
 
 _MAX_BYTES = 512 * 2**20
 """Two million steps."""
@@ -36,7 +40,8 @@ def read_metrics(path: Path, run: TrainRun) -> Metrics:
     """The course of `run` as the file in `path` tells it.
 
     A file that is missing, damaged or another run's is a `fault`, not an error: the record stands
-    for itself. Of a damaged one, what its whole lines tell is kept.
+    for itself. Of a damaged one, what its whole lines tell is kept. Blank lines, and steps that
+    were done again, are none.
     """
     if not os.path.exists(path):
         return _nothing("is not beside the record")
@@ -47,18 +52,20 @@ def read_metrics(path: Path, run: TrainRun) -> Metrics:
         return _nothing(f"is of no use: {fault.message.removeprefix(f'{path}: ')}")
     if len(data) > _MAX_BYTES:
         return _nothing(f"is larger than {_MAX_BYTES:,} bytes")
-    lines = data.splitlines()
+    lines = [line for line in data.splitlines() if line.strip()]
     parsed = [step for line in lines if (step := _step(line, run.contract.steps)) is not None]
     steps, evaluations = (
         _ordered([step for step in parsed if step.loss is not None]),
         _ordered([step for step in parsed if step.eval_loss is not None]),
     )
-    if steps and not _belongs(steps, run):
+    if not (_steps_belong(steps, run) and _evaluations_belong(evaluations, run)):
         return _nothing("tells of another run")
-    bad = len(lines) - len(steps) - len(evaluations)
+    bad = len(lines) - len(parsed)
     lacking = run.steps - len(steps)
     faults = [f"has lines that cannot be used: {bad:,} of {len(lines):,}"] if bad else []
     faults += [f"tells nothing of {lacking:,} of {run.steps:,} steps"] if lacking else []
+    if run.eval_loss is not None and not evaluations:
+        faults.append("tells of no evaluation")
     return Metrics(steps=steps, evaluations=evaluations, fault=", and ".join(faults) or None)
 
 
@@ -89,7 +96,42 @@ def _ordered(steps: list[TrainStep]) -> tuple[TrainStep, ...]:
     return tuple(by_number[number] for number in sorted(by_number))
 
 
-def _belongs(steps: tuple[TrainStep, ...], run: TrainRun) -> bool:
-    """Whether steps can be those of `run`: none after its last, which saw as many tokens."""
+def _steps_belong(steps: Sequence[TrainStep], run: TrainRun) -> bool:
+    """Whether training steps can be those of `run`, as far as its record tells of them.
+
+    None is after its last, the last one saw as many tokens, none took more time or memory, and the
+    losses of the first step and of the last tenth are what the record says.
+    """
+    if not steps:
+        return True
     last = steps[-1]
-    return last.step < run.steps or (last.step == run.steps and last.tokens == run.tokens)
+    if last.step > run.steps or (last.step == run.steps and last.tokens != run.tokens):
+        return False
+    if any(_above(s.tokens, run.tokens) or _above(s.seconds, run.seconds) for s in steps):
+        return False
+    if any(_above(step.memory_bytes, run.peak_memory_bytes) for step in steps):
+        return False
+    losses = {step.step: step.loss for step in steps if step.loss is not None}
+    tail = range(run.steps - max(1, run.steps // 10) + 1, run.steps + 1)
+    if 1 in losses and not _same(losses[1], run.first_loss):
+        return False
+    if not all(step in losses for step in tail):
+        return True
+    return _same(sum(losses[step] for step in tail) / len(tail), run.last_loss)
+
+
+def _evaluations_belong(evaluations: Sequence[TrainStep], run: TrainRun) -> bool:
+    """Whether evaluations can be those of `run`: of the result, what the record says."""
+    if run.eval_loss is None:
+        return not evaluations
+    losses = {step.step: step.eval_loss for step in evaluations}
+    loss = losses.get(run.result_step)
+    return loss is None or _same(loss, run.eval_loss)
+
+
+def _above(number: float | None, most: float) -> bool:
+    return number is not None and number > most
+
+
+def _same(one: float, other: float) -> bool:
+    return isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
