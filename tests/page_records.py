@@ -197,16 +197,15 @@ def a_run(plan: Plan, report: ScanReport) -> TrainRun:
 
 def steps_of(run: TrainRun) -> list[TrainStep]:
     """What metrics.jsonl tells of the course of `run`: each step, and three evaluations."""
-    noise = random.Random(5)
+    losses = _losses_of(run)
     steps: list[TrainStep] = []
-    for step in range(1, run.steps + 1):
-        fallen = run.last_loss + (run.first_loss - run.last_loss) * math.exp(-5 * step / run.steps)
+    for step, loss in enumerate(losses, 1):
         warmed = min(1.0, step / 4) * 0.5 * (1 + math.cos(math.pi * step / run.steps))
         steps.append(
             TrainStep(
                 step=step,
                 epoch=step / 113,
-                loss=fallen * math.exp(noise.gauss(0.0, 0.1)),
+                loss=loss,
                 grad_norm=1.3,
                 lr=run.settings.lr * warmed,
                 lora_lr=run.settings.lora_lr * warmed,
@@ -216,9 +215,22 @@ def steps_of(run: TrainRun) -> list[TrainStep]:
             )
         )
         if step % (run.steps // 3) == 0:
-            held_out = fallen * 1.1 if step < run.steps else run.eval_loss
+            held_out = loss * 1.1 if step < run.steps else run.eval_loss
             steps.append(TrainStep(step=step, epoch=step / 113, eval_loss=held_out))
     return steps
+
+
+def _losses_of(run: TrainRun) -> list[float]:
+    """A loss for each step, falling from the first of `run` to its last, the mean of a tenth."""
+    noise = random.Random(5)
+    span = run.first_loss - run.last_loss
+    losses = [
+        (run.last_loss + span * math.exp(-5 * step / run.steps)) * math.exp(noise.gauss(0.0, 0.1))
+        for step in range(run.steps)
+    ]
+    losses[0], few = run.first_loss, run.steps // 10
+    scale = run.last_loss * few / sum(losses[-few:])
+    return [*losses[:-few], *(scale * loss for loss in losses[-few:])]
 
 
 def write_run(folder: Path, run: TrainRun) -> Path:

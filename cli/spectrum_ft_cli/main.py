@@ -23,7 +23,7 @@ COMMANDS = {
     "eval": "Measure a model or a run on held-out data.",
     "compare": "Compare ways to train a model on your data.",
     "diff": "Show how two scans or two models differ.",
-    "report": "Show a record again.",
+    "report": "Show any record again, or write it as a page or a picture.",
     "demo": "Scan a small real model, train what matters most, merge it, and compare.",
     "cache": "Look after the store of spectra.",
 }

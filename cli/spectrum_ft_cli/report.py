@@ -68,7 +68,7 @@ def command(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Show a record again, or write it to a file that can be looked at.
+    """Show any record again, or write it as a page or a picture.
 
     RECORD is a file that `spectrum` wrote: a scan or its forecast, a plan, an evaluation, a diff;
     the folder of a finished run or of a comparison; a result file of the published Spectrum script;

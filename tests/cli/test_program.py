@@ -134,6 +134,7 @@ def test_the_demo_scans_plans_trains_merges_and_says_what_next(
     done = run_spectrum("demo", "-o", "out", cwd=tmp_path, env=offline, timeout=850.0)
     assert done.returncode == 0, done.stderr
     made = {"plan.yaml", "scan.json", "train.jsonl", "test.jsonl", "run", "merged", "comparison"}
+    made |= {f"{record}.html" for record in ("scan", "plan", "run", "comparison")}
     assert {path.name for path in (tmp_path / "out").iterdir()} == made
     assert "This comparison is too small to decide anything" in done.stdout
     record = json.loads((tmp_path / "out" / "run" / "run.json").read_text())

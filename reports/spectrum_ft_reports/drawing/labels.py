@@ -156,8 +156,8 @@ _PLACES = tuple(
 # it stands further out.
 _NAME_COST, _EDGE_COST, _CLOSE_COST, _THROUGH_COST, _FURTHER_COST = 1000.0, 2000.0, 25.0, 3e4, 10.0
 _OWN_BAR_COST, _BAR_COST, _LINE_COST = 1.5, 6.0, 400.0
-_CLOSE = 8.0
-"""How near to another point a label seems to be that point's, in dots."""
+_CLOSE, _CLOSE_LED = 20.0, 8.0
+"""How near to another point a label seems to be that point's, in dots: without a line, and with."""
 
 
 def name_points(axes: Axes, points: Sequence[Point]) -> None:
@@ -185,7 +185,10 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
         # Measured once: the layout of a text takes far longer than all the rest.
         size = text.get_window_extent()
         others = [dot for other, dot in dots.items() if other != point]
-        close = [dot.grown(_CLOSE) for dot in others]
+        close = {
+            led: [dot.grown(_CLOSE_LED if led else _CLOSE) for dot in others]
+            for led in (False, True)
+        }
         crossed = [
             (_OWN_BAR_COST if other == point else _BAR_COST, bar) for other, bar in bars.items()
         ]
@@ -196,15 +199,16 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
             cost = _FURTHER_COST * order
             if cost >= least:
                 break  # all the others stand further out yet
+            led = _is_led(place)
             box = _at(own, scale, place, size.width, size.height)
             cost += (
                 _NAME_COST * sum(box.shared(other) for other in names)
                 + sum(each * box.shared(bar) for each, bar in crossed)
-                + _CLOSE_COST * sum(box.shared(other) for other in close)
+                + _CLOSE_COST * sum(box.shared(other) for other in close[led])
                 + _LINE_COST * sum(box.holds(piece) for piece in pieces)
                 + _EDGE_COST * (box.shared(box) - box.shared(frame))
             )
-            if cost < least and _is_led(place):
+            if cost < least and led:
                 end = box.nearest(own)
                 line = _pieces(own, end)
                 cost += _LINE_COST * sum(label.holds(piece) for label in labels for piece in line)

@@ -83,6 +83,7 @@ def scan_page(report: ScanReport, planned: Planned | None, *, source: Source) ->
         if unit.layer is None
     ]
     per_matrix = len(lines) and sum(len(unit.matrices) for unit in units) == len(lines)
+    environment = report.environment  # an import has none
     return render(
         "scan.html",
         scripts=_SCRIPTS,
@@ -95,9 +96,9 @@ def scan_page(report: ScanReport, planned: Planned | None, *, source: Source) ->
         ),
         made=making(
             command=report.command,
-            schema=report.schema,
+            schema=report.schema if environment else "a result file of the published script",
             source=source,
-            environment=report.environment,
+            environment=environment,
         ),
         view=view,
         explored=explored,
