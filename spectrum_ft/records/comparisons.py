@@ -188,7 +188,8 @@ class ArmResult:
     layers: tuple[int, ...]
     """How many matrices train in full in each block, of the first seed; empty if none does."""
     dominated: bool
-    """Whether another arm is at least as good in accuracy, memory and time, and better in one."""
+    """Whether another arm is at least as good in accuracy, memory and time, and better in one;
+    memory and time within 2 % count as equal."""
     curves: tuple[tuple[CurvePoint, ...], ...]
     """The course of training, of each seed."""
 

@@ -14,7 +14,9 @@ from rich.text import Text
 _GAP = 2
 _NARROW = 12
 """The columns that a name is not folded below, while a figure can go instead."""
-_PIECES = re.compile(r"[^-:/. ]+[-:/. ]*|[-:/. ]+")
+_PIECES = re.compile(
+    r"(?:[^-:/. ]|(?<=[^-:/. ])-(?=[0-9]))+[-:/. ]*|[-:/. ]+"
+)  # `spectrum-25` is one
 
 
 class Entry(NamedTuple):
