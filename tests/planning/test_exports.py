@@ -142,10 +142,13 @@ def test_experts_that_load_as_one_parameter_are_refused_until_named_so() -> None
             export_plan(plan_of(name), format)
 
 
-@pytest.mark.parametrize("name", ["h.0.attn.c_attn.weight", "blk.3.attn_q.weight"])
-def test_names_that_no_loaded_model_has_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("h.0.attn.c_attn.weight", "one level deeper"), ("blk.3.attn_q.weight", "a GGUF's name")],
+)
+def test_names_that_no_loaded_model_has_are_refused(name: str, message: str) -> None:
     for format in ("axolotl", "ms-swift"):
-        with pytest.raises(PlanError, match="one level deeper"):
+        with pytest.raises(PlanError, match=message):
             export_plan(plan_of(name), format)
 
 

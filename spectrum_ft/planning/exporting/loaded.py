@@ -86,6 +86,11 @@ def _refuse_experts(names: Sequence[str]) -> None:
 
 
 def _refuse_bare(names: Sequence[str]) -> None:
+    if of_gguf := [name for name in names if name.startswith("blk.")]:
+        raise PlanError(
+            f"{few_names(of_gguf)}: a GGUF's name, which no loaded model has",
+            "scan the folder that the GGUF was made from or converted to, and plan from that",
+        )
     bare = [name for name in names if any(part.isdigit() for part in name.split(".")[:2])]
     if bare:
         raise PlanError(
