@@ -301,7 +301,7 @@ from pathlib import Path
 import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
-from spectrum_ft.records import LoraSettings, Plan, PlanModel, PlanPolicy
+from spectrum_ft.records.plans import LoraSettings, Plan, PlanModel, PlanPolicy
 from spectrum_ft.records.training import TrainSettings
 from spectrum_ft.tuning.applying import apply_plan
 from spectrum_ft.tuning.bases import open_base
