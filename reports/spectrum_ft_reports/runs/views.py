@@ -182,7 +182,8 @@ def _range(kinds: tuple[KindMovement, ...]) -> str:
     if sum(kind.tensors for kind in kinds) < 2:
         return ""
     low, high = min(kind.lowest for kind in kinds), max(kind.highest for kind in kinds)
-    return f", {100.0 * low:.1f} to {100.0 * high:.1f} % of a tensor"
+    least, most = f"{100.0 * low:.1f}", f"{100.0 * high:.1f}"
+    return "" if least == most else f", {least} to {most} % of a tensor"
 
 
 def _peak(run: TrainRun) -> str:
