@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from browser import opened
 from conftest import packaged_or_skip
@@ -130,7 +130,10 @@ def test_the_command_shown_runs_and_makes_the_plan_that_is_lit(
         for number, (share, score) in enumerate(((35, 0), (80, other))):
             page.select_option("#score", str(score))
             page.fill("#share", str(share))
-            page.click("#command button.copy")
+            button = page.locator("#command button.copy")
+            expect(button).to_have_text("Copy")
+            button.click()
+            expect(button).to_have_text("Copied")
             command = page.evaluate("() => navigator.clipboard.readText()")
             assert command == page.inner_text("#command code")
             program, *words = shlex.split(command)

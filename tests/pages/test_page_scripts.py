@@ -151,7 +151,7 @@ def test_a_command_is_copied_to_the_letter(browser: Browser, tmp_path: Path) -> 
     with page_with(browser, tmp_path, content, clipboard=True) as page:
         button = page.locator("button.copy").first
         button.click()
-        assert button.inner_text() == "Copied"
+        expect(button).to_have_text("Copied")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == "spectrum plan 'a & b.json' --top 25% <x>\n  -o plan.yaml"
         expect(button).to_have_text("Copy")
