@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from spectrum_ft_reports.pages.masthead import KeyFigure, Making, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Making, Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
+from spectrum_ft_reports.parts.facts import KeyFigure
 
 
 def a_masthead(**changes: Any) -> Masthead:

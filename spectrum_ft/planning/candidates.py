@@ -50,19 +50,30 @@ def ranked_candidates(
     their mean, and so are their gate and up matrices together, in however few tensors they are
     stored. Without a score all are equal. Raises `PlanError` for a score that is missing.
     """
-    kinds = unit_kinds(matrices)
-    units: dict[tuple[str, int | None, str | None], list[ScannedMatrix]] = defaultdict(list)
-    for matrix in matrices:
-        alone = matrix.name if matrix.expert is None else None
-        units[kinds[matrix.kind], matrix.layer, alone].append(matrix)
     groups: dict[str, list[Candidate]] = defaultdict(list)
-    for (kind, _, _), members in units.items():
+    for (kind, _, _), members in group_units(matrices).items():
         groups[kind].append(joint_candidate(members, kind, score))
     high = score is None or SCORES[score].better == "high"
     return {
         kind: sorted(candidates, key=lambda candidate: candidate.value, reverse=high)
         for kind, candidates in groups.items()
     }
+
+
+def group_units(
+    matrices: Iterable[ScannedMatrix],
+) -> dict[tuple[str, int | None, str | None], list[ScannedMatrix]]:
+    """What is planned as one, by its kind (see `unit_kinds`), layer and name, as they come.
+
+    A matrix of its own, or the experts of one block that share a kind, which have no name.
+    """
+    matrices = list(matrices)
+    kinds = unit_kinds(matrices)
+    units: dict[tuple[str, int | None, str | None], list[ScannedMatrix]] = defaultdict(list)
+    for matrix in matrices:
+        alone = matrix.name if matrix.expert is None else None
+        units[kinds[matrix.kind], matrix.layer, alone].append(matrix)
+    return units
 
 
 def joint_candidate(members: Sequence[ScannedMatrix], kind: str, score: str | None) -> Candidate:

@@ -12,9 +12,10 @@ from jinja2 import UndefinedError
 
 from framed import a_frame, a_masthead
 from spectrum_ft.environment import current_environment
-from spectrum_ft_reports.pages.masthead import KeyFigure, Source, making
+from spectrum_ft_reports.pages.masthead import Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.pages.theme import DARK, LIGHT, Theme, contrast, css_variables
+from spectrum_ft_reports.parts.facts import KeyFigure
 
 HOSTILE = "</title></script><img src=x onerror=alert(1)>{{7*7}}\x1b[31m\u202e[red]"
 

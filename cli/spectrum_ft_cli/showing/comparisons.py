@@ -1,13 +1,17 @@
 """A comparison's record, where the user reads it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spectrum_ft.errors import OutputError
 from spectrum_ft.records.comparisons import Comparison
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.comparisons.terminal import print_comparison
 from spectrum_ft_reports.comparisons.views import comparison_view
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def show_comparison(comparison: Comparison, folder: str | None = None) -> None:
@@ -44,24 +48,13 @@ def _markdown(comparison: Comparison, given: Given) -> str:
 
 def _page(comparison: Comparison, given: Given) -> str:
     from spectrum_ft_reports.comparisons.page import comparison_page
-    from spectrum_ft_reports.pages.masthead import Source
 
-    source = Source(name=given.folder or given.path, digest=given.digest)
-    return comparison_page(comparison, source=source)
+    return comparison_page(comparison, source=given.source)
 
 
-def _png(comparison: Comparison, given: Given) -> bytes:
-    return _picture(comparison, ".png")
-
-
-def _svg(comparison: Comparison, given: Given) -> bytes:
-    return _picture(comparison, ".svg")
-
-
-def _picture(comparison: Comparison, suffix: str) -> bytes:
+def _picture(comparison: Comparison, given: Given) -> "Figure":
     """All pictures below each other."""
     from spectrum_ft_reports.comparisons.pictures import draw, pictures_of
-    from spectrum_ft_reports.drawing.files import picture_bytes
 
     which = pictures_of(comparison)
     if not which:
@@ -69,8 +62,8 @@ def _picture(comparison: Comparison, suffix: str) -> bytes:
             "there is nothing to draw: no arm was trained or measured",
             "a comparison with results is needed",
         )
-    return picture_bytes(draw(comparison, *which), suffix)
+    return draw(comparison, *which)
 
 
-FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = formats(page=_page, markdown=_markdown, picture=_picture)
 """The files that a comparison is written to."""

@@ -1,11 +1,16 @@
 """A diff's record, where the user reads it."""
 
+from typing import TYPE_CHECKING
+
 from spectrum_ft.errors import OutputError
 from spectrum_ft.records.diffs import ScanDiff
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.diffs.terminal import print_diff
 from spectrum_ft_reports.diffs.views import LISTED, diff_view
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def show_diff(diff: ScanDiff, *, limit: int = LISTED) -> None:
@@ -26,23 +31,13 @@ def _markdown(diff: ScanDiff, given: Given) -> str:
 
 def _page(diff: ScanDiff, given: Given) -> str:
     from spectrum_ft_reports.diffs.page import diff_page
-    from spectrum_ft_reports.pages.masthead import Source
 
-    return diff_page(diff, source=Source(name=given.folder or given.path, digest=given.digest))
-
-
-def _png(diff: ScanDiff, given: Given) -> bytes:
-    return _picture(diff, ".png")
+    return diff_page(diff, source=given.source)
 
 
-def _svg(diff: ScanDiff, given: Given) -> bytes:
-    return _picture(diff, ".svg")
-
-
-def _picture(diff: ScanDiff, suffix: str) -> bytes:
+def _picture(diff: ScanDiff, given: Given) -> "Figure":
     """All pictures below each other."""
     from spectrum_ft_reports.diffs.pictures import draw, pictures_of
-    from spectrum_ft_reports.drawing.files import picture_bytes
 
     which = pictures_of(diff)
     if not which:
@@ -50,8 +45,8 @@ def _picture(diff: ScanDiff, suffix: str) -> bytes:
             "there is nothing to draw: no matrix within the blocks differs",
             "a diff of models that differ is needed",
         )
-    return picture_bytes(draw(diff, *which), suffix)
+    return draw(diff, *which)
 
 
-FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = formats(page=_page, markdown=_markdown, picture=_picture)
 """The files that a diff is written to."""

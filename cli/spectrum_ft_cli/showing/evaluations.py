@@ -2,7 +2,7 @@
 
 from spectrum_ft.records.evaluations import Evaluation
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.evaluations.terminal import print_evaluation
 from spectrum_ft_reports.evaluations.views import evaluation_view
 
@@ -19,9 +19,8 @@ def show(evaluation: Evaluation, given: Given) -> None:
 
 def _html(evaluation: Evaluation, given: Given) -> str:
     from spectrum_ft_reports.evaluations.page import evaluation_page
-    from spectrum_ft_reports.pages.masthead import Source
 
-    return evaluation_page(evaluation, source=Source(name=given.path, digest=given.digest))
+    return evaluation_page(evaluation, source=given.source)
 
 
 def _markdown(evaluation: Evaluation, given: Given) -> str:
@@ -30,5 +29,5 @@ def _markdown(evaluation: Evaluation, given: Given) -> str:
     return evaluation_markdown(evaluation_view(evaluation))
 
 
-FORMATS: Formats = {".html": _html, ".md": _markdown}
+FORMATS: Formats = formats(page=_html, markdown=_markdown)
 """The files that an evaluation is written to."""

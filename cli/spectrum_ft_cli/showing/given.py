@@ -2,9 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spectrum_ft.forecasting.training_shape import TrainingShape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from spectrum_ft_reports.pages.masthead import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,33 @@ class Given:
     shape: TrainingShape = field(default_factory=TrainingShape)
     """How a plan is going to be trained."""
 
+    @property
+    def source(self) -> "Source":
+        """What a page says that it was made from."""
+        from spectrum_ft_reports.pages.masthead import Source
+
+        return Source(name=self.folder or self.path, digest=self.digest)
+
 
 Formats = Mapping[str, Callable[[Any, Given], str | bytes]]
 """How a record is written to a file, by what the file's name ends in."""
+
+
+def formats(
+    *,
+    page: Callable[[Any, Given], str],
+    markdown: Callable[[Any, Given], str],
+    picture: "Callable[[Any, Given], Figure] | None" = None,
+) -> Formats:
+    """The files that a kind of record is written to; without `picture` there are none of that."""
+    drawn = {suffix: _drawn(picture, suffix) for suffix in (".png", ".svg")} if picture else {}
+    return {".html": page, ".md": markdown, **drawn}
+
+
+def _drawn(picture: "Callable[[Any, Given], Figure]", suffix: str) -> Callable[[Any, Given], bytes]:
+    def write(record: Any, given: Given) -> bytes:
+        from spectrum_ft_reports.drawing.files import picture_bytes
+
+        return picture_bytes(picture(record, given), suffix)
+
+    return write

@@ -2,6 +2,7 @@
 
 import os.path
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from spectrum_ft.checkpoints.checkpoint import PACKAGED_PREFIX, fingerprint, open_checkpoint
 from spectrum_ft.checkpoints.hub import is_hub_id, quiet_hub, split_hub_id
@@ -11,9 +12,12 @@ from spectrum_ft.record_files import STDIN
 from spectrum_ft.records.plans import Plan
 from spectrum_ft.treatments.subjects import Subject, of_plan, of_scan
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.plans.terminal import print_plan
 from spectrum_ft_reports.plans.views import PlanView, plan_view
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MENDED = "so only what the plan itself says is shown. --scan SCAN|MODEL says what it is about."
 
@@ -138,10 +142,9 @@ def _unknown(plan: Plan, subject: Subject) -> list[str]:
 
 
 def _page(plan: Plan, given: Given) -> str:
-    from spectrum_ft_reports.pages.masthead import Source
     from spectrum_ft_reports.plans.page import plan_page
 
-    return plan_page(plan, _view(plan, given), source=Source(name=given.path, digest=given.digest))
+    return plan_page(plan, _view(plan, given), source=given.source)
 
 
 def _markdown(plan: Plan, given: Given) -> str:
@@ -150,20 +153,11 @@ def _markdown(plan: Plan, given: Given) -> str:
     return plan_markdown(_view(plan, given), plan.command)
 
 
-def _png(plan: Plan, given: Given) -> bytes:
-    return _picture(plan, given, ".png")
-
-
-def _svg(plan: Plan, given: Given) -> bytes:
-    return _picture(plan, given, ".svg")
-
-
-def _picture(plan: Plan, given: Given, suffix: str) -> bytes:
-    from spectrum_ft_reports.drawing.files import picture_bytes
+def _picture(plan: Plan, given: Given) -> "Figure":
     from spectrum_ft_reports.plans.pictures import draw_plan
 
-    return picture_bytes(draw_plan(_view(plan, given)), suffix)
+    return draw_plan(_view(plan, given))
 
 
-FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = formats(page=_page, markdown=_markdown, picture=_picture)
 """The files that a plan is written to."""

@@ -12,7 +12,7 @@ from spectrum_ft.records.training import TrainRun
 from spectrum_ft.tuning.runs.metrics import Metrics, read_metrics
 from spectrum_ft.tuning.runs.run_folder import METRICS, RECORD
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_cli.talk import Talk
 from spectrum_ft_reports.parts.terminal import print_facts
 from spectrum_ft_reports.runs.contracts import contract_facts, precision_warning
@@ -20,6 +20,8 @@ from spectrum_ft_reports.runs.terminal import print_run
 from spectrum_ft_reports.runs.views import RunView, run_view
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from spectrum_ft.tuning.preparing import Prepared
 
 
@@ -72,11 +74,9 @@ def _metrics(run: TrainRun, given: Given) -> Metrics:
 
 
 def _html(run: TrainRun, given: Given) -> str:
-    from spectrum_ft_reports.pages.masthead import Source
     from spectrum_ft_reports.runs.page import run_page
 
-    source = Source(name=given.folder or given.path, digest=given.digest)
-    return run_page(run, _metrics(run, given), source=source, folder=_folder(given))
+    return run_page(run, _metrics(run, given), source=given.source, folder=_folder(given))
 
 
 def _markdown(run: TrainRun, given: Given) -> str:
@@ -85,17 +85,8 @@ def _markdown(run: TrainRun, given: Given) -> str:
     return run_markdown(_view(run, given))
 
 
-def _png(run: TrainRun, given: Given) -> bytes:
-    return _picture(run, given, ".png")
-
-
-def _svg(run: TrainRun, given: Given) -> bytes:
-    return _picture(run, given, ".svg")
-
-
-def _picture(run: TrainRun, given: Given, suffix: str) -> bytes:
+def _picture(run: TrainRun, given: Given) -> "Figure":
     """All pictures side by side."""
-    from spectrum_ft_reports.drawing.files import picture_bytes
     from spectrum_ft_reports.runs.pictures import draw_all, pictures_of
 
     metrics = _metrics(run, given)
@@ -105,9 +96,8 @@ def _picture(run: TrainRun, given: Given, suffix: str) -> bytes:
             "give the folder of the run, in which its metrics lie",
         )
     view = _view(run, given)
-    figure = draw_all(run, metrics, title=view.title, verdict=view.verdict)
-    return picture_bytes(figure, suffix)
+    return draw_all(run, metrics, title=view.title, verdict=view.verdict)
 
 
-FORMATS: Formats = {".html": _html, ".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = formats(page=_html, markdown=_markdown, picture=_picture)
 """The files that a run is written to."""

@@ -2,7 +2,7 @@
 
 from spectrum_ft.records.scan_forecasts import ScanForecast
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.scan_forecasts.terminal import print_scan_forecast
 from spectrum_ft_reports.scan_forecasts.views import scan_forecast_view
 
@@ -24,12 +24,10 @@ def _markdown(forecast: ScanForecast, given: Given) -> str:
 
 
 def _page(forecast: ScanForecast, given: Given) -> str:
-    from spectrum_ft_reports.pages.masthead import Source
     from spectrum_ft_reports.scan_forecasts.page import scan_forecast_page
 
-    source = Source(name=given.folder or given.path, digest=given.digest)
-    return scan_forecast_page(forecast, source=source)
+    return scan_forecast_page(forecast, source=given.source)
 
 
-FORMATS: Formats = {".html": _page, ".md": _markdown}
+FORMATS: Formats = formats(page=_page, markdown=_markdown)
 """The files that a forecast is written to."""

@@ -1,14 +1,19 @@
 """A scan's record, where the user reads it."""
 
+from typing import TYPE_CHECKING
+
 from spectrum_ft.errors import OutputError, PlanError
 from spectrum_ft.memory import TrainingShape
 from spectrum_ft.planning.making import Planned, make_plan
 from spectrum_ft.records.forecasts import Forecast
 from spectrum_ft.records.scans import ScanReport
 from spectrum_ft_cli.showing.console import ReportConsole
-from spectrum_ft_cli.showing.given import Formats, Given
+from spectrum_ft_cli.showing.given import Formats, Given, formats
 from spectrum_ft_reports.scans.terminal import print_scan
 from spectrum_ft_reports.scans.views import scan_view
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plan_to_show(report: ScanReport) -> Planned | None:
@@ -37,11 +42,9 @@ def show(report: ScanReport, given: Given) -> None:
 
 
 def _page(report: ScanReport, given: Given) -> str:
-    from spectrum_ft_reports.pages.masthead import Source
     from spectrum_ft_reports.scans.page import scan_page
 
-    source = Source(name=given.path, digest=given.digest)
-    return scan_page(report, plan_to_show(report), source=source)
+    return scan_page(report, plan_to_show(report), source=given.source)
 
 
 def _markdown(report: ScanReport, given: Given) -> str:
@@ -50,16 +53,7 @@ def _markdown(report: ScanReport, given: Given) -> str:
     return scan_markdown(report, plan_to_show(report), name=given.path)
 
 
-def _png(report: ScanReport, given: Given) -> bytes:
-    return _picture(report, given, ".png")
-
-
-def _svg(report: ScanReport, given: Given) -> bytes:
-    return _picture(report, given, ".svg")
-
-
-def _picture(report: ScanReport, given: Given, suffix: str) -> bytes:
-    from spectrum_ft_reports.drawing.files import picture_bytes
+def _picture(report: ScanReport, given: Given) -> "Figure":
     from spectrum_ft_reports.scans.pictures import draw_scan
 
     figure = draw_scan(report, name=given.path)
@@ -68,8 +62,8 @@ def _picture(report: ScanReport, given: Given, suffix: str) -> bytes:
             f"{given.path}: no matrix of this scan is in a layer, so there is nothing to draw",
             "write it as a page (.html) or as Markdown (.md)",
         )
-    return picture_bytes(figure, suffix)
+    return figure
 
 
-FORMATS: Formats = {".html": _page, ".md": _markdown, ".png": _png, ".svg": _svg}
+FORMATS: Formats = formats(page=_page, markdown=_markdown, picture=_picture)
 """The files that a scan is written to."""

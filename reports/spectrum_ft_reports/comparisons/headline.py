@@ -8,8 +8,8 @@ from spectrum_ft.records.comparisons import ArmResult, Comparison, Contrast
 from spectrum_ft_reports.comparisons.bases import is_of_questions
 from spectrum_ft_reports.comparisons.columns import NONE, interval_text, percent
 from spectrum_ft_reports.comparisons.contrast_views import UNITS, contrast_rows
-from spectrum_ft_reports.pages.masthead import KeyFigure
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.facts import KeyFigure
 from spectrum_ft_reports.parts.untrusted import printable
 
 _MOST_NAMED = 3

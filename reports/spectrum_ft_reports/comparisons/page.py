@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup
-
 from spectrum_ft.records.comparisons import COMPARISON_SCHEMA, Comparison
 from spectrum_ft_reports.comparisons.bases import explained
 from spectrum_ft_reports.comparisons.contrast_views import ContrastGroup
@@ -11,23 +9,11 @@ from spectrum_ft_reports.comparisons.headline import cautions, headline, key_fig
 from spectrum_ft_reports.comparisons.pictures import draw_for_page
 from spectrum_ft_reports.comparisons.trials import rates_view, seeds_rows
 from spectrum_ft_reports.comparisons.views import comparison_view
-from spectrum_ft_reports.pages.figures import inline_svg
+from spectrum_ft_reports.pages.figures import Shown, shown
 from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 
 _PICTURES = ("accuracy-by-memory", "places", "seeds", "loss-by-step", "loss-by-time")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A picture on a page, and what is said around it."""
-
-    title: str
-    """What it shows."""
-    svg: Markup
-    """The picture."""
-    notes: str
-    """How to read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,5 +70,4 @@ def _shown(comparison: Comparison, name: str) -> Shown | None:
         return None
     figure, caption = drawn
     notes = caption.notes.replace("\n", "; ")
-    svg = inline_svg(figure, name, title=caption.title, description=notes)
-    return Shown(title=caption.title, svg=svg, notes=notes)
+    return shown(figure, name, title=caption.title, notes=notes)

@@ -2,8 +2,8 @@
 
 from spectrum_ft.records.diffs import DiffSide, ScanDiff
 from spectrum_ft_reports.diffs.views import place_text, ratio_text
-from spectrum_ft_reports.pages.masthead import KeyFigure
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.facts import KeyFigure
 from spectrum_ft_reports.parts.untrusted import printable
 
 

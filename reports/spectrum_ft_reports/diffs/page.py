@@ -2,29 +2,16 @@
 
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from spectrum_ft.records.diffs import DIFF_SCHEMA, MatrixDiff, ScanDiff
 from spectrum_ft_reports.diffs.headline import cautions, headline, key_figures
 from spectrum_ft_reports.diffs.pictures import PICTURES, draw_for_page
 from spectrum_ft_reports.diffs.views import MatrixDiffRow, diff_title, diff_view
-from spectrum_ft_reports.pages.figures import inline_svg
+from spectrum_ft_reports.pages.figures import Shown, shown
 from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 
 LISTED_ON_PAGES = 1_000
 """How many matrices a page lists: more take longer to open than anyone reads."""
-
-
-class Shown(NamedTuple):
-    """A picture on a page, and what is said around it."""
-
-    title: str
-    """What it shows."""
-    svg: Markup
-    """The picture."""
-    notes: str
-    """How to read it."""
 
 
 class Line(NamedTuple):
@@ -65,5 +52,4 @@ def _shown(diff: ScanDiff, name: str) -> Shown | None:
         return None
     figure, caption = drawn
     notes = caption.notes.replace("\n", " ")
-    svg = inline_svg(figure, f"{name}-picture", title=caption.title, description=notes)
-    return Shown(title=caption.title, svg=svg, notes=notes)
+    return shown(figure, f"{name}-picture", title=caption.title, notes=notes)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from spectrum_ft.records.evaluations import Evaluation
 from spectrum_ft_reports.evaluations.views import evaluation_view
-from spectrum_ft_reports.pages.masthead import KeyFigure, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.parts.facts import Fact
 
@@ -24,10 +24,7 @@ def evaluation_page(evaluation: Evaluation, *, source: Source) -> str:
             kind="evaluation",
             title=view.title,
             verdict=view.verdict,
-            figures=tuple(
-                KeyFigure(label=figure.label, value=figure.value, note=figure.note)
-                for figure in view.figures
-            ),
+            figures=view.figures,
             cautions=view.cautions,
         ),
         made=replace(made, facts=(Fact("seed", f"{evaluation.settings.seed}"), *made.facts)),

@@ -2,29 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from spectrum_ft.comparing.proportions import wilson
 from spectrum_ft.records.evaluations import Evaluation, Outcome
 from spectrum_ft_reports.evaluations.questions import NONE, QuestionRow, listed_questions, said
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.facts import Fact, KeyFigure
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
 
 _EXAMPLES = 3  # wrong answers that are shown where there is little room
 _FEW_QUESTIONS = 100
-
-
-class KeyFigure(NamedTuple):
-    """One of the few figures that matter."""
-
-    label: str
-    """What it is."""
-    value: str
-    """The figure, with its unit."""
-    note: str
-    """What it is of, and how sure it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

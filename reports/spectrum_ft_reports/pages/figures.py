@@ -1,6 +1,7 @@
 """Pictures as parts of pages: the same drawing as in a file, in the page's own colours."""
 
 import re
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -25,6 +26,23 @@ _FONT = re.compile(r"font-family: [^;]*;? ?")
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _POINTS = re.compile(r"\s*([A-Za-z])\s*")
 _NO_TURN = re.compile(r"rotate\(-?0 [^)]*\)")
+
+
+class Shown(NamedTuple):
+    """A picture on a page, and what is said around it."""
+
+    title: str
+    """What it shows."""
+    svg: Markup
+    """The picture."""
+    notes: str
+    """How to read it."""
+
+
+def shown(figure: Figure, name: str, *, title: str, notes: str) -> Shown:
+    """`figure` with its title and its notes, which also describe it; `name` as in `inline_svg`."""
+    svg = inline_svg(figure, name, title=title, description=notes)
+    return Shown(title=title, svg=svg, notes=notes)
 
 
 def inline_svg(figure: Figure, name: str, *, title: str, description: str) -> Markup:

@@ -3,20 +3,8 @@
 from dataclasses import dataclass
 
 from spectrum_ft.records.environments import Environment
-from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.facts import Fact, KeyFigure
 from spectrum_ft_reports.parts.untrusted import printable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFigure:
-    """One of the three or four figures that matter."""
-
-    label: str
-    """What it is."""
-    value: str
-    """The figure, with its unit."""
-    note: str = ""
-    """What it is of, or how sure it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

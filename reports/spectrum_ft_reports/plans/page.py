@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spectrum_ft.records.plans import Plan
-from spectrum_ft_reports.pages.masthead import KeyFigure, Making, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Making, Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.plans.grids import Grid, GridSquare
@@ -73,9 +73,7 @@ def plan_page(plan: Plan, view: PlanView, *, source: Source) -> str:
             kind="plan",
             title=view.title,
             verdict=view.verdict,
-            figures=tuple(
-                KeyFigure(label=f.label, value=f.value, note=f.note) for f in view.figures
-            ),
+            figures=view.figures,
             cautions=view.cautions,
         ),
         made=_made(plan, view, source),

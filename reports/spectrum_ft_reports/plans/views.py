@@ -12,7 +12,7 @@ from spectrum_ft.treatments.totals import Totals, total_up
 from spectrum_ft.treatments.treatments import TREATMENTS, Row, Treatment, lay_out
 from spectrum_ft_reports.parts import numbers
 from spectrum_ft_reports.parts.commands import argument, shell_line
-from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.facts import Fact, KeyFigure
 from spectrum_ft_reports.parts.planning import rule
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
@@ -24,18 +24,6 @@ from spectrum_ft_reports.plans.memory import MemoryView, memory_view
 
 MOST_MATRICES = 5_000
 """The most matrices that a page lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One of the figures that matter."""
-
-    label: str
-    """What it is."""
-    value: str
-    """The figure."""
-    note: str
-    """What it is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +46,7 @@ class PlanView:
     """What the plan does, in one sentence."""
     cautions: tuple[str, ...]
     """What is missing, and what looks wrong."""
-    figures: tuple[Figure, ...]
+    figures: tuple[KeyFigure, ...]
     """The figures that matter."""
     legend: tuple[LegendItem, ...]
     """What the grid's positions may show, as far as it shows them."""
@@ -131,20 +119,20 @@ def _score(plan: Plan, subject: Subject) -> str:
 
 def _figures(
     plan: Plan, subject: Subject, totals: Totals, memory: MemoryView | None, lowest: int | None
-) -> tuple[Figure, ...]:
+) -> tuple[KeyFigure, ...]:
     value, note = wording.trained_share(plan, totals)
-    figures = [Figure(label="trains", value=value, note=note)]
+    figures = [KeyFigure(label="trains", value=value, note=note)]
     if plan.lora is not None:
         matrices = numbers.plural(len(plan.lora.matrices), "matrix", "matrices")
         figures.append(
-            Figure(label="adapters on", value=matrices, note=wording.adapters(plan, totals))
+            KeyFigure(label="adapters on", value=matrices, note=wording.adapters(plan, totals))
         )
     if memory is not None:
         budget = f"; planned for {memory.budget}" if memory.budget else ""
         note = f"forecast on {memory.device} for {memory.tokens}{budget}"
-        figures.append(Figure(label="memory", value=memory.total, note=note))
+        figures.append(KeyFigure(label="memory", value=memory.total, note=note))
     value, note = wording.backward(lowest, subject)
-    return (*figures, Figure(label="backward pass", value=value, note=note))
+    return (*figures, KeyFigure(label="backward pass", value=value, note=note))
 
 
 def _legend(plan: Plan, rows: Sequence[Row]) -> tuple[LegendItem, ...]:

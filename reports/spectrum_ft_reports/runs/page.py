@@ -7,7 +7,7 @@ from markupsafe import Markup
 from spectrum_ft.records.training import TrainRun
 from spectrum_ft.tuning.runs.metrics import Metrics
 from spectrum_ft_reports.pages.figures import inline_svg
-from spectrum_ft_reports.pages.masthead import KeyFigure, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.parts.facts import Fact
 from spectrum_ft_reports.runs.pictures import draw, pictures_of
@@ -65,10 +65,7 @@ def _masthead(view: RunView) -> Masthead:
         kind="run",
         title=view.title,
         verdict=view.verdict,
-        figures=tuple(
-            KeyFigure(label=figure.label, value=figure.value, note=figure.note)
-            for figure in view.figures
-        ),
+        figures=view.figures,
         cautions=view.cautions,
     )
 

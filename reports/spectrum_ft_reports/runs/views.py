@@ -4,12 +4,11 @@ What is said before it and while it is at work is in `contracts` and `live`.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
 
 from spectrum_ft.records.training import TrainRun
 from spectrum_ft.tuning.runs.metrics import Metrics
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.facts import Fact, KeyFigure
 from spectrum_ft_reports.parts.sparklines import Cell, curve
 from spectrum_ft_reports.parts.titles import short_source
 from spectrum_ft_reports.parts.untrusted import printable
@@ -26,17 +25,6 @@ from spectrum_ft_reports.runs.rows import (
     moved_row,
     setting_rows,
 )
-
-
-class KeyFigure(NamedTuple):
-    """One of the few figures that matter."""
-
-    label: str
-    """What it is."""
-    value: str
-    """The figure, with its unit."""
-    note: str
-    """What it is of, or what to hold it against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

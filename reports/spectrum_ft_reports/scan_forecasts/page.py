@@ -1,9 +1,10 @@
 """The forecast of a scan as a page."""
 
 from spectrum_ft.records.scan_forecasts import SCAN_FORECAST_SCHEMA, ScanForecast
-from spectrum_ft_reports.pages.masthead import KeyFigure, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.parts import numbers
+from spectrum_ft_reports.parts.facts import KeyFigure
 from spectrum_ft_reports.scan_forecasts.views import forecast_time, scan_forecast_view
 
 

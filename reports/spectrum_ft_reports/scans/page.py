@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from spectrum_ft.planning.making import Planned
 from spectrum_ft.records.scans import ScannedMatrix, ScanReport
-from spectrum_ft_reports.pages.masthead import KeyFigure, Masthead, Source, making
+from spectrum_ft_reports.pages.masthead import Masthead, Source, making
 from spectrum_ft_reports.pages.rendering import render
 from spectrum_ft_reports.parts import numbers
-from spectrum_ft_reports.parts.facts import Fact
+from spectrum_ft_reports.parts.facts import Fact, KeyFigure
 from spectrum_ft_reports.parts.untrusted import printable
 from spectrum_ft_reports.scans import spectra
 from spectrum_ft_reports.scans.cautions import cautions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from spectrum_ft.planning.candidates import unit_kinds
+from spectrum_ft.planning.candidates import group_units
 from spectrum_ft.records.scans import ScannedMatrix, ScanReport
 from spectrum_ft.summaries import joint_score
 from spectrum_ft_reports.parts import numbers
@@ -38,17 +38,11 @@ class Shade:
 
 def units_of(report: ScanReport) -> list[Unit]:
     """The units of `report`, kind by kind, in the order of the checkpoint."""
-    kinds = unit_kinds(report.matrices)
-    groups: dict[str, dict[tuple[int | None, str | None], list[ScannedMatrix]]] = {}
-    for matrix in report.matrices:
-        alone = matrix.name if matrix.expert is None else None
-        units = groups.setdefault(kinds[matrix.kind], {})
-        units.setdefault((matrix.layer, alone), []).append(matrix)
-    return [
-        Unit(kind=kind, layer=layer, matrices=tuple(members))
-        for kind, units in groups.items()
-        for (layer, _), members in units.items()
-    ]
+    by_kind: dict[str, list[Unit]] = {}
+    for (kind, layer, _), members in group_units(report.matrices).items():
+        unit = Unit(kind=kind, layer=layer, matrices=tuple(members))
+        by_kind.setdefault(kind, []).append(unit)
+    return [unit for units in by_kind.values() for unit in units]
 
 
 def shade(units: Sequence[Unit], score: str) -> Shade:
